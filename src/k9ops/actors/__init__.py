@@ -1,0 +1,15 @@
+"""Every actor of the service: `dramatiq k9ops.actors` starts a worker for them.
+
+Importing this module reads the settings, sets up logging in a worker, and installs the broker.
+"""
+
+from __future__ import annotations
+
+from k9ops.broker.build import install_broker
+
+broker = install_broker()
+
+from k9ops.actors.backups import apply_retention, create_backup, verify_backup  # noqa: E402 (the broker first)
+from k9ops.actors.maintenance import canary  # noqa: E402
+
+__all__ = ["apply_retention", "broker", "canary", "create_backup", "verify_backup"]

@@ -1,0 +1,1 @@
+"""The one broker: its URL, its explicit middleware list, and our middleware."""

@@ -1,0 +1,96 @@
+"""Builds the broker of this process, with every middleware named."""
+
+from __future__ import annotations
+
+import threading
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware.time_limit import TimeLimit
+from dramatiq.results.backends import RedisBackend
+from dramatiq.results.backends.stub import StubBackend
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from k9ops.broker.log_context import LogContext
+from k9ops.broker.metrics import build_metrics
+from k9ops.broker.recorder import RunRecorder
+from k9ops.broker.results import OutcomeEncoder, RunResults
+from k9ops.config.settings import Settings, get_settings
+
+_DAY_MS = 86_400_000
+_HARD_LIMIT_MS = 1_800_000
+_HEARTBEAT_TIMEOUT_MS = 60_000
+_MAINTENANCE_PER_MILLION = 20_000
+_DEAD_LETTER_DAYS = 30
+_RESULT_SOCKET_TIMEOUT_S = 120
+
+_lock = threading.Lock()
+
+
+class K9opsRedisBroker(RedisBroker):
+    """Dramatiq's Redis broker, which also tells how many messages wait."""
+
+    def count_waiting(self, queue: str) -> int:
+        """Return how many messages of a queue no worker has fetched yet."""
+        return int(self.client.llen(f"{self.namespace}:{queue}"))
+
+
+def build_middleware(settings: Settings, results: RedisBackend | StubBackend) -> list[dramatiq.Middleware]:
+    """Return the middleware in order: `before` hooks run from first to last, `after` hooks from last to first.
+
+    The time limit stands last, so that it measures the job alone. Results stand before the recorder, so that a
+    result can be read only when the ledger has it.
+    """
+    return [
+        *build_metrics(settings),
+        LogContext(settings),
+        RunResults(  # type: ignore[no-untyped-call]
+            backend=results, store_results=True, result_ttl=settings.result_ttl_s * 1000
+        ),
+        RunRecorder(settings),
+        TimeLimit(time_limit=_HARD_LIMIT_MS),
+    ]
+
+
+def build_redis_client(url: str, settings: Settings, *, socket_timeout_s: float) -> redis.Redis:
+    """Return a client that never repeats a command by itself: a repeated enqueue would be a second message."""
+    client: redis.Redis = redis.Redis.from_url(
+        url,
+        socket_connect_timeout=settings.connect_timeout_s,
+        socket_timeout=socket_timeout_s,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return client
+
+
+def build_broker(settings: Settings) -> K9opsRedisBroker:
+    """Return a broker for the settings' Redis; nothing is connected yet."""
+    results = RedisBackend(
+        client=build_redis_client(settings.effective_result_url, settings, socket_timeout_s=_RESULT_SOCKET_TIMEOUT_S),
+        encoder=OutcomeEncoder(),
+    )
+    return K9opsRedisBroker(  # type: ignore[no-untyped-call]
+        client=build_redis_client(settings.effective_broker_url, settings, socket_timeout_s=settings.connect_timeout_s),
+        middleware=build_middleware(settings, results),
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT_MS,
+        maintenance_chance=_MAINTENANCE_PER_MILLION,
+        dead_message_ttl=_DEAD_LETTER_DAYS * _DAY_MS,
+    )
+
+
+def install_broker() -> dramatiq.Broker:
+    """Make the broker of the settings this process's broker, unless one of k9ops is installed already.
+
+    A test or an application installs its own by `dramatiq.set_broker` before it imports `k9ops.actors`; it must have
+    a `RunRecorder`.
+    """
+    with _lock:
+        current = dramatiq.broker.global_broker
+        if current is not None and any(isinstance(item, RunRecorder) for item in current.middleware):
+            return current
+        broker = build_broker(get_settings())
+        dramatiq.set_broker(broker)
+        return broker

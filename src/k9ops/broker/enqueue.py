@@ -1,0 +1,122 @@
+"""Asking for a run: the row first, then the message."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import dramatiq
+from sqlalchemy import Connection, Engine
+
+from k9ops.broker.inline import execute_inline
+from k9ops.broker.jobs import check_params, describe_job, parse_slot
+from k9ops.broker.sending import build_message, send_message
+from k9ops.config.logging import get_logger
+from k9ops.config.settings import Settings
+from k9ops.errors import BrokerUnavailable
+from k9ops.ledger.model import NewRun
+from k9ops.ledger.outbox import mark_unsent
+from k9ops.ledger.requests import find_recorded_id, insert_run, record_run
+
+_LOG = get_logger("k9ops.broker")
+
+Fallback = Literal["outbox", "inline", "raise"]
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """What became of a request.
+
+    Attributes:
+        run_id: The run; that of the first request when this job has a run for the slot already.
+        is_new: False when there was such a run; nothing is sent then.
+        path: `worker` when the message was sent, `outbox` when it waits for the relay, `inline` when the run was
+            executed in the caller, None when it is not new.
+    """
+
+    run_id: uuid.UUID
+    is_new: bool
+    path: Literal["worker", "outbox", "inline"] | None
+
+
+def enqueue_run(
+    engine: Engine,
+    broker: dramatiq.Broker,
+    settings: Settings,
+    actor: dramatiq.Actor[..., Any],
+    params: dict[str, Any],
+    *,
+    trigger: str = "enqueue",
+    requested_by: str | None = None,
+    delay_s: float = 0.0,
+    connection: Connection | None = None,
+    fallback: Fallback = "outbox",
+) -> Enqueued:
+    """Record a run and send its message.
+
+    Args:
+        engine: The ledger's database.
+        broker: Where the message goes.
+        settings: Lease of an inline execution.
+        actor: The job.
+        params: Its keyword arguments, JSON values; `slot` also names the slot of the run.
+        trigger: What asked for it.
+        requested_by: Who asked for it.
+        delay_s: Earliest start, in seconds from now; the relay sends it then.
+        connection: Records the run in this open transaction; the relay sends it after the commit, never before.
+        fallback: When the broker is away: `outbox` leaves the message to the relay; `inline` executes the job here and
+            now if it is declared safe for that, else as `outbox`; `raise` leaves it to the relay and says so.
+
+    Raises:
+        ParamsInvalid: The job does not take these parameters.
+        DatabaseUnavailable: Nothing is recorded and nothing sent.
+        BrokerUnavailable: With `raise`; the run is recorded and waits in the outbox.
+    """
+    check_params(actor, params)
+    new = _describe_request(actor, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s)
+    is_sent_here = connection is None and not delay_s
+    if connection is not None:
+        is_new = insert_run(connection, new, is_sent=False)
+    else:
+        is_new = record_run(engine, new, is_sent=is_sent_here)
+    if not is_new:
+        return Enqueued(find_recorded_id(engine, new), is_new=False, path=None)
+    if not is_sent_here:
+        return Enqueued(new.id, is_new=True, path="outbox")
+    try:
+        send_message(broker, build_message(new.id, new.job, new.queue, params))
+    except BrokerUnavailable as exc:
+        _LOG.warning("run.unsent", run_id=str(new.id), job=new.job, problem=exc.user_message, fallback=fallback)
+        if fallback == "inline" and describe_job(actor).is_inline_safe:
+            execute_inline(engine, broker, settings, new.id)
+            return Enqueued(new.id, is_new=True, path="inline")
+        mark_unsent(engine, [new.id])
+        if fallback == "raise":
+            raise
+        return Enqueued(new.id, is_new=True, path="outbox")
+    return Enqueued(new.id, is_new=True, path="worker")
+
+
+def _describe_request(
+    actor: dramatiq.Actor[..., Any],
+    params: dict[str, Any],
+    *,
+    trigger: str,
+    requested_by: str | None,
+    delay_s: float,
+) -> NewRun:
+    job = describe_job(actor)
+    slot = parse_slot(params.get("slot"))
+    due_at = datetime.now(UTC) + timedelta(seconds=delay_s) if delay_s else None
+    return NewRun(
+        job=job.name,
+        queue=job.queue,
+        params=params,
+        trigger=trigger,
+        requested_by=requested_by,
+        slot=slot,
+        due_at=due_at,
+        expires_at=job.expires_at(slot or due_at),
+    )

@@ -1,0 +1,112 @@
+"""What the service knows about a job: the options of its actor."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dramatiq
+
+from k9ops.errors import JobUnknown, ParamsInvalid
+from k9ops.ledger.conclusion import RetryPolicy
+
+#: Options that k9ops adds to those of Dramatiq. `max_retries`, `min_backoff` and `max_backoff` (milliseconds) mean
+#: what they mean in Dramatiq's own Retries middleware, which the ledger replaces. `soft_limit` and `max_lateness` are
+#: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away.
+JOB_OPTIONS = frozenset({"max_retries", "min_backoff", "max_backoff", "soft_limit", "max_lateness", "is_inline_safe"})
+
+_DEFAULT_MAX_RETRIES = 3
+_DEFAULT_MIN_BACKOFF_MS = 15_000
+_DEFAULT_MAX_BACKOFF_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's name, queue and limits, in seconds.
+
+    Attributes:
+        name: Permanent; also the actor's name.
+        queue: Where its messages go.
+        retries: How it is tried again.
+        soft_limit_s: When it is asked to stop; None is never.
+        max_lateness_s: A run that starts later than this after its due moment expires; None is never.
+        is_inline_safe: Whether a caller may execute it when the broker is away.
+    """
+
+    name: str
+    queue: str
+    retries: RetryPolicy
+    soft_limit_s: float | None
+    max_lateness_s: float | None
+    is_inline_safe: bool
+
+    def expires_at(self, due_at: datetime | None) -> datetime | None:
+        """Return the latest start of a run that is due then (None: now); None when it may start at any time."""
+        if self.max_lateness_s is None:
+            return None
+        return (due_at or datetime.now(UTC)) + timedelta(seconds=self.max_lateness_s)
+
+
+def describe_job(actor: dramatiq.Actor[..., Any]) -> Job:
+    """Return what an actor's options say."""
+    options = actor.options
+    soft_limit_ms, lateness_ms = options.get("soft_limit"), options.get("max_lateness")
+    return Job(
+        name=actor.actor_name,
+        queue=actor.queue_name,
+        retries=RetryPolicy(
+            max_attempts=int(options.get("max_retries", _DEFAULT_MAX_RETRIES)) + 1,
+            min_backoff_s=options.get("min_backoff", _DEFAULT_MIN_BACKOFF_MS) / 1000,
+            max_backoff_s=options.get("max_backoff", _DEFAULT_MAX_BACKOFF_MS) / 1000,
+        ),
+        soft_limit_s=None if soft_limit_ms is None else soft_limit_ms / 1000,
+        max_lateness_s=None if lateness_ms is None else lateness_ms / 1000,
+        is_inline_safe=bool(options.get("is_inline_safe", False)),
+    )
+
+
+def find_actor(broker: dramatiq.Broker, name: str) -> dramatiq.Actor[..., Any]:
+    """Return the actor of a job.
+
+    Raises:
+        JobUnknown: Lists the jobs that there are.
+    """
+    try:
+        return broker.get_actor(name)
+    except dramatiq.ActorNotFound:
+        known = ", ".join(sorted(broker.get_declared_actors()))
+        raise JobUnknown(f"There is no job {name!r}. The jobs are: {known}.") from None
+
+
+def check_params(actor: dramatiq.Actor[..., Any], params: Mapping[str, Any]) -> None:
+    """Check that a job takes these parameters.
+
+    Raises:
+        ParamsInvalid: Names the parameter that is missing or unknown.
+    """
+    signature = inspect.signature(actor.fn)
+    try:
+        signature.bind(**params)
+    except TypeError as exc:
+        known = ", ".join(signature.parameters) or "none"
+        raise ParamsInvalid(f"{actor.actor_name}: {exc}; it takes: {known}.") from None
+
+
+def parse_slot(value: Any) -> datetime | None:
+    """Return the slot that a job's `slot` parameter names, None for none.
+
+    Raises:
+        ParamsInvalid: The text is not an ISO 8601 moment with an offset.
+    """
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ParamsInvalid(f"slot = {value!r}: it must be a moment with an offset, such as 2026-11-24T02:00:00+03:00.")
+    return moment.astimezone(UTC)

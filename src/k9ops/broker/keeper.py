@@ -1,0 +1,123 @@
+"""A thread in every worker process that keeps the promises of the ledger, independent of any scheduler."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+
+import dramatiq
+
+from k9ops.broker.sending import relay_unsent_runs
+from k9ops.config.logging import get_logger
+from k9ops.config.settings import Settings
+from k9ops.db.engine import get_engine
+from k9ops.errors import BrokerUnavailable, DatabaseUnavailable
+from k9ops.ledger.claims import renew_leases
+from k9ops.ledger.execution import ActiveRun
+from k9ops.ledger.rescue import expire_late_runs, rescue_lost_runs
+
+_LOG = get_logger("k9ops.broker")
+
+
+class Keeper(threading.Thread):
+    """Renews this process's leases, sends what is due, and puts the runs of dead workers back.
+
+    Args:
+        settings: Lease and intervals.
+        owner: Name under which this process claims runs.
+        broker: Where due runs are sent; None only renews leases, for a process that is no worker.
+    """
+
+    def __init__(self, settings: Settings, *, owner: str, broker: dramatiq.Broker | None) -> None:
+        super().__init__(name="k9ops-keeper", daemon=True)
+        self._settings = settings
+        self._owner = owner
+        self._broker = broker
+        self._active: dict[uuid.UUID, ActiveRun] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._is_database_away = False
+
+    def add(self, active: ActiveRun) -> None:
+        """Renew this run's lease from now on."""
+        with self._lock:
+            self._active[active.claim.run.id] = active
+
+    def remove(self, active: ActiveRun) -> None:
+        """Stop renewing this run's lease."""
+        with self._lock:
+            if self._active.get(active.claim.run.id) is active:
+                del self._active[active.claim.run.id]
+
+    def request_stop_of_all(self, reason: str) -> None:
+        """Ask every job of this process to stop."""
+        for active in self._snapshot():
+            active.request_stop(reason)
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stopped.set()
+        self.join()
+
+    def run(self) -> None:
+        """Work until stopped; an error of one round is logged and the next round tried."""
+        next_renewal_s = 0.0
+        while not self._stopped.wait(self._settings.relay_interval_s):
+            try:
+                is_renewal_due = time.monotonic() >= next_renewal_s
+                self._renew(also_without_progress=is_renewal_due)
+                if is_renewal_due:
+                    next_renewal_s = time.monotonic() + self._settings.lease_s / 3
+                if self._broker is not None:
+                    self._look_after_ledger(self._broker, with_rescue=is_renewal_due)
+                if self._is_database_away:
+                    _LOG.info("ledger.reachable")
+                self._is_database_away = False
+            except DatabaseUnavailable as exc:
+                next_renewal_s = 0.0
+                if not self._is_database_away:
+                    _LOG.warning("ledger.unreachable", problem=exc.user_message)
+                self._is_database_away = True
+            except BrokerUnavailable as exc:
+                _LOG.warning("broker.unreachable", problem=exc.user_message)
+            except Exception:
+                _LOG.exception("keeper.failed")
+
+    def _renew(self, *, also_without_progress: bool) -> None:
+        held = [(active, active.take_progress()) for active in self._snapshot()]
+        if not also_without_progress:
+            held = [(active, progress) for active, progress in held if progress]
+        if not held:
+            return
+        renewed = renew_leases(
+            get_engine(),
+            [(active.claim, progress) for active, progress in held],
+            owner=self._owner,
+            lease_s=self._settings.lease_s,
+        )
+        for active, _ in held:
+            is_cancelled = renewed.get(active.claim.run.id)
+            if is_cancelled is None:
+                active.request_stop("lease_lost")
+            elif is_cancelled:
+                active.request_stop("cancelled")
+
+    def _look_after_ledger(self, broker: dramatiq.Broker, *, with_rescue: bool) -> None:
+        if with_rescue:
+            for run in rescue_lost_runs(get_engine()):
+                _LOG.warning(
+                    "run.rescued",
+                    run_id=str(run.id),
+                    job=run.job,
+                    deaths=run.deaths,
+                    state=run.state,
+                    attempt=run.attempt,
+                )
+            for run in expire_late_runs(get_engine()):
+                _LOG.warning("run.expired", run_id=str(run.id), job=run.job, due_at=run.due_at.isoformat())
+        relay_unsent_runs(get_engine(), broker, resend_after_s=self._settings.resend_after_s)
+
+    def _snapshot(self) -> list[ActiveRun]:
+        with self._lock:
+            return list(self._active.values())

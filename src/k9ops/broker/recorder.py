@@ -1,0 +1,188 @@
+"""Middleware that claims a run before its job and records the outcome after it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import dramatiq
+import structlog
+from dramatiq.common import q_name
+from dramatiq.middleware import SkipMessage
+from dramatiq.middleware.shutdown import Shutdown
+from dramatiq.middleware.time_limit import TimeLimitExceeded
+from sqlalchemy.exc import DBAPIError
+
+from k9ops.broker.conclude import record_conclusion
+from k9ops.broker.jobs import JOB_OPTIONS, Job, describe_job, parse_slot
+from k9ops.broker.keeper import Keeper
+from k9ops.broker.sending import RECORDED_OPTION
+from k9ops.config.logging import get_logger
+from k9ops.config.settings import Settings
+from k9ops.db.engine import get_engine
+from k9ops.errors import DatabaseUnavailable, ParamsInvalid, RunInterrupted
+from k9ops.ledger.claims import claim_run
+from k9ops.ledger.conclusion import conclude_error, conclude_return
+from k9ops.ledger.execution import ActiveRun, current_run, make_owner_name, set_current
+from k9ops.ledger.model import NewRun
+from k9ops.ledger.requests import record_run
+
+_LOG = get_logger("k9ops.broker")
+_WAIT_S = 1.0
+_T = TypeVar("_T")
+
+
+class RunRecorder(dramatiq.Middleware):
+    """Makes the ledger the truth about every message.
+
+    A message is only a doorbell: the run is claimed in the ledger before its job starts, and its end is recorded
+    there before the message is acknowledged. Retries wait in the ledger, so that a failing Redis cannot lose them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._owner = ""
+        self._keeper: Keeper | None = None
+        self._is_stopping = threading.Event()
+
+    @property
+    def actor_options(self) -> set[str]:
+        """Name the options that actors of k9ops have beside those of Dramatiq."""
+        return set(JOB_OPTIONS)
+
+    def before_enqueue(self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None) -> None:
+        """Record the run of a message that was sent by `actor.send()`."""
+        if RECORDED_OPTION in message.options:
+            return
+        new = self._describe_message(broker, message, delay)
+        try:
+            record_run(get_engine(), new, is_sent=True)
+        except (DatabaseUnavailable, DBAPIError) as exc:
+            # The worker records it on arrival.
+            _LOG.warning("run.unrecorded", run_id=message.message_id, job=message.actor_name, problem=str(exc))
+        else:
+            message.options[RECORDED_OPTION] = True
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Start to renew leases, to send what is due and to rescue lost runs."""
+        self._owner = make_owner_name()
+        self._keeper = Keeper(self._settings, owner=self._owner, broker=broker)
+        self._keeper.start()
+        _LOG.info("worker.started", worker=self._owner, queues=sorted(worker.consumers))
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Ask the running jobs to stop at their next check."""
+        self._is_stopping.set()
+        if self._keeper:
+            self._keeper.request_stop_of_all("shutdown")
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Stop the keeper once no job runs any more."""
+        if self._keeper:
+            self._keeper.stop()
+        _LOG.info("worker.stopped", worker=self._owner)
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """Claim the run, or skip the message when there is nothing to claim.
+
+        While PostgreSQL is away, or lacks k9ops' tables, this waits: the message is neither lost nor acknowledged.
+        """
+        job = describe_job(broker.get_actor(message.actor_name))
+        try:
+            active = self._wait_for_ledger(lambda: self._claim(broker, message, job))
+        except RunInterrupted:
+            broker.enqueue(message.copy())
+            raise SkipMessage("The worker is shutting down; the message is back in its queue.") from None
+        except Exception as exc:
+            # Dramatiq would log this and start the job all the same, without a claim.
+            _LOG.exception("message.rejected")
+            message.fail()
+            raise SkipMessage("The run cannot be claimed; the message is a dead letter now.") from exc
+        if active is None:
+            _LOG.info("message.skipped", reason="nothing to claim")
+            raise SkipMessage("There is nothing to claim: a copy, an ended run, or one that is not due.")
+        set_current(active)
+        if self._keeper:
+            self._keeper.add(active)
+        structlog.contextvars.bind_contextvars(attempt=active.claim.run.attempt)
+        _LOG.info("run.started", worker=self._owner, path="worker", trigger=active.claim.run.trigger)
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Record how the attempt ended; while PostgreSQL is away this waits."""
+        active = current_run()
+        if active is None:
+            return
+        job = describe_job(broker.get_actor(message.actor_name))
+        if isinstance(exception, Shutdown):
+            exception = RunInterrupted("The worker is shutting down.", reason="shutdown")
+        conclusion = (
+            conclude_return(result)
+            if exception is None
+            else conclude_error(exception, active, job.retries, is_time_limit=isinstance(exception, TimeLimitExceeded))
+        )
+        try:
+            self._wait_for_ledger(lambda: record_conclusion(get_engine(), broker, active, conclusion))
+        except RunInterrupted:
+            _LOG.error("run.unrecorded", state=conclusion.state, problem="PostgreSQL was away until the shutdown")
+        finally:
+            if self._keeper:
+                self._keeper.remove(active)
+            set_current(None)
+        if exception is not None and conclusion.action == "finish" and conclusion.state == "failed":
+            message.fail()
+
+    def _claim(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, job: Job) -> ActiveRun | None:
+        run_id = uuid.UUID(message.message_id)
+        if RECORDED_OPTION not in message.options:
+            record_run(get_engine(), self._describe_message(broker, message, None), is_sent=True)
+        claim = claim_run(get_engine(), run_id, owner=self._owner, lease_s=self._settings.lease_s, path="worker")
+        return ActiveRun(claim, soft_limit_s=job.soft_limit_s) if claim else None
+
+    def _describe_message(
+        self, broker: dramatiq.Broker, message: dramatiq.Message[Any] | dramatiq.MessageProxy, delay: int | None
+    ) -> NewRun:
+        job = describe_job(broker.get_actor(message.actor_name))
+        params = dict(message.kwargs)
+        if message.args:
+            params["*"] = list(message.args)
+        due_at = datetime.now(UTC) + timedelta(milliseconds=delay) if delay else None
+        try:
+            slot = parse_slot(message.kwargs.get("slot"))
+        except ParamsInvalid:
+            slot = None  # the job itself refuses it, with the same sentence
+        return NewRun(
+            job=job.name,
+            queue=q_name(message.queue_name),
+            params=params,
+            id=uuid.UUID(message.message_id),
+            trigger="send",
+            slot=slot,
+            due_at=due_at,
+            expires_at=job.expires_at(slot or due_at),
+        )
+
+    def _wait_for_ledger(self, action: Callable[[], _T]) -> _T:
+        is_away = False
+        while True:
+            try:
+                value = action()
+            except (DatabaseUnavailable, DBAPIError) as exc:
+                if not is_away:
+                    _LOG.warning("ledger.unreachable", problem=str(exc), worker=self._owner)
+                is_away = True
+                if self._is_stopping.wait(_WAIT_S):
+                    raise RunInterrupted("The worker is shutting down.", reason="shutdown") from exc
+            else:
+                if is_away:
+                    _LOG.info("ledger.reachable")
+                return value

@@ -1,0 +1,355 @@
+"""Every setting of k9ops, with type, default, unit and meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from k9ops.config.sources import (
+    DEFAULT_ORIGIN,
+    field_is_secret,
+    find_value,
+    process_environment,
+    read_env_file,
+    variable_names,
+)
+from k9ops.errors import SettingsInvalid
+
+_BROKER_DATABASE = 1
+_RESULT_DATABASE = 2
+
+
+def _setting(
+    variable: str,
+    default: Any,
+    meaning: str,
+    *,
+    unit: str = "",
+    aliases: tuple[str, ...] = (),
+    secret: bool = False,
+    **rules: Any,
+) -> Any:
+    extra = {"variable": variable, "unit": unit, "aliases": list(aliases), "secret": secret}
+    return Field(default, description=meaning, json_schema_extra=extra, **rules)  # type: ignore[arg-type]
+
+
+class Settings(BaseSettings):
+    """The settings in force, read once at the start of a process."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    database_url: SecretStr = _setting(
+        "DATABASE_URL",
+        SecretStr("postgresql://localhost/k9"),
+        "The K9 application's PostgreSQL database.",
+        secret=True,
+    )
+    redis_url: SecretStr = _setting(
+        "REDIS_URL",
+        SecretStr("redis://localhost:6379"),
+        "The Redis server (`redis://` or `rediss://`); the two below default to its databases 1 and 2.",
+        secret=True,
+    )
+    broker_url: SecretStr = _setting(
+        "K9OPS_BROKER_URL",
+        SecretStr(""),
+        "Redis database for messages; empty means database 1 of `REDIS_URL`.",
+        aliases=("CELERY_BROKER_URL",),
+        secret=True,
+    )
+    result_url: SecretStr = _setting(
+        "K9OPS_RESULT_URL",
+        SecretStr(""),
+        "Redis database for results; empty means database 2 of `REDIS_URL`.",
+        aliases=("CELERY_RESULT_BACKEND",),
+        secret=True,
+    )
+    default_queue: str = _setting(
+        "K9OPS_DEFAULT_QUEUE",
+        "k9_tasks",
+        "Queue of the short jobs that keep the service itself going.",
+        aliases=("CELERY_TASK_DEFAULT_QUEUE",),
+        pattern=r"^[a-zA-Z_][a-zA-Z0-9._-]*$",
+    )
+    timezone: str = _setting(
+        "K9OPS_TIMEZONE", "Asia/Riyadh", "The unit's time zone (IANA name).", aliases=("CELERY_TIMEZONE",)
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "K9OPS_LOG_LEVEL", "info", "Least severe level that is logged."
+    )
+    log_format: Literal["auto", "console", "json"] = _setting(
+        "K9OPS_LOG_FORMAT", "auto", "`auto` is `console` on a terminal and `json` elsewhere."
+    )
+    state_dir: Path = _setting(
+        "K9OPS_STATE_DIR",
+        Path(".k9ops"),
+        "Folder of the embedded servers that `k9ops up` and `k9ops demo` start.",
+    )
+
+    connect_timeout_s: int = _setting(
+        "K9OPS_CONNECT_TIMEOUT_S",
+        5,
+        "Longest wait for a connection to PostgreSQL or Redis.",
+        unit="s",
+        ge=1,
+        le=60,
+    )
+    statement_timeout_s: int = _setting(
+        "K9OPS_STATEMENT_TIMEOUT_S",
+        60,
+        "Longest statement of k9ops in PostgreSQL; 0 is no limit.",
+        unit="s",
+        ge=0,
+    )
+    lock_timeout_s: int = _setting(
+        "K9OPS_LOCK_TIMEOUT_S", 10, "Longest wait for a lock in PostgreSQL; 0 is no limit.", unit="s", ge=0
+    )
+    pool_size: int = _setting(
+        "K9OPS_POOL_SIZE",
+        5,
+        "Connections to PostgreSQL that a process keeps; as many again under load.",
+        ge=1,
+        le=100,
+    )
+
+    lease_s: int = _setting(
+        "K9OPS_LEASE_S",
+        15,
+        "How long a worker's claim on a run holds without renewal.",
+        unit="s",
+        ge=3,
+        le=3600,
+    )
+    relay_interval_s: float = _setting(
+        "K9OPS_RELAY_INTERVAL_S", 1.0, "Pause between two rounds of the outbox relay.", unit="s", gt=0, le=60
+    )
+    resend_after_s: int = _setting(
+        "K9OPS_RESEND_AFTER_S",
+        60,
+        "A sent run that nobody claimed is sent again after this; the wait doubles each time.",
+        unit="s",
+        ge=1,
+        le=3600,
+    )
+    result_ttl_s: int = _setting(
+        "K9OPS_RESULT_TTL_S",
+        86_400,
+        "How long a result stays in Redis; the ledger keeps it too.",
+        unit="s",
+        ge=60,
+    )
+    metrics_host: str = _setting("K9OPS_METRICS_HOST", "127.0.0.1", "Address of a worker's Prometheus metrics.")
+    metrics_port: int = _setting(
+        "K9OPS_METRICS_PORT",
+        0,
+        "Port of a worker's Prometheus metrics; 0 switches them off.",
+        ge=0,
+        le=65_535,
+    )
+
+    backup_dir: Path = _setting("K9OPS_BACKUP_DIR", Path("backups"), "Folder of the backups; made with mode 0700.")
+    backup_keep_daily: int = _setting("K9OPS_BACKUP_KEEP_DAILY", 7, "Verified backups kept, one a day.", ge=0)
+    backup_keep_weekly: int = _setting("K9OPS_BACKUP_KEEP_WEEKLY", 4, "Verified backups kept, one a week.", ge=0)
+    backup_keep_monthly: int = _setting("K9OPS_BACKUP_KEEP_MONTHLY", 12, "Verified backups kept, one a month.", ge=0)
+    backup_soft_limit_s: int = _setting(
+        "K9OPS_BACKUP_SOFT_LIMIT_S",
+        1500,
+        "A backup job that runs longer is stopped and cleans up.",
+        unit="s",
+        ge=1,
+    )
+    backup_hard_limit_s: int = _setting(
+        "K9OPS_BACKUP_HARD_LIMIT_S",
+        1800,
+        "A backup job that still runs then is ended by force.",
+        unit="s",
+        ge=1,
+    )
+    backup_stall_s: int = _setting(
+        "K9OPS_BACKUP_STALL_S",
+        300,
+        "A pg_dump or pg_restore that moves no byte for this long is ended.",
+        unit="s",
+        ge=1,
+    )
+    backup_min_free_bytes: int = _setting(
+        "K9OPS_BACKUP_MIN_FREE_BYTES",
+        536_870_912,
+        "Room that must be left in the backup folder after a backup.",
+        unit="bytes",
+        ge=0,
+    )
+    verify_database_url: SecretStr = _setting(
+        "K9OPS_VERIFY_DATABASE_URL",
+        SecretStr(""),
+        "Server of the same version where backups are restored to verify them; empty means that of `DATABASE_URL`.",
+        secret=True,
+    )
+    pg_bin_dir: Path | None = _setting(
+        "K9OPS_PG_BIN_DIR", None, "Folder of pg_dump and pg_restore; empty means that they are looked for."
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _check_timezone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("must be an IANA time zone such as Asia/Riyadh")
+        return name
+
+    @field_validator("database_url", "verify_database_url")
+    @classmethod
+    def _check_postgresql(cls, secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        if not text:
+            return secret
+        try:
+            url = make_url(text)
+        except ArgumentError:
+            url = None
+        if url is None or url.get_backend_name() not in ("postgresql", "postgres") or not url.database:
+            raise ValueError("must look like postgresql://user:password@host:5432/database")
+        return secret
+
+    @field_validator("redis_url", "broker_url", "result_url")
+    @classmethod
+    def _check_redis(cls, secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        if text and not re.fullmatch(r"(rediss?://[^/\s]+(/\d*)?(\?\S*)?|unix://\S+)", text):
+            raise ValueError("must look like redis://user:password@host:6379/1, with rediss:// for TLS")
+        return secret
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Settings:
+        if self.backup_hard_limit_s <= self.backup_soft_limit_s:
+            raise ValueError("K9OPS_BACKUP_HARD_LIMIT_S must be greater than K9OPS_BACKUP_SOFT_LIMIT_S")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The unit's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def sqlalchemy_url(self) -> URL:
+        """`DATABASE_URL` for SQLAlchemy with psycopg 3."""
+        return to_sqlalchemy_url(self.database_url.get_secret_value())
+
+    @property
+    def sqlalchemy_verify_url(self) -> URL:
+        """The server for verification, as a URL for SQLAlchemy."""
+        return to_sqlalchemy_url(self.verify_database_url.get_secret_value() or self.database_url.get_secret_value())
+
+    @property
+    def effective_broker_url(self) -> str:
+        """The broker's URL with its database, secrets included."""
+        return self.broker_url.get_secret_value() or self.redis_url_of(_BROKER_DATABASE)
+
+    @property
+    def effective_result_url(self) -> str:
+        """The result backend's URL with its database, secrets included."""
+        return self.result_url.get_secret_value() or self.redis_url_of(_RESULT_DATABASE)
+
+    def redis_url_of(self, database: int) -> str:
+        """Return `REDIS_URL` with another database number."""
+        base, _, query = self.redis_url.get_secret_value().partition("?")
+        suffix = f"?{query}" if query else ""
+        if base.startswith("unix://"):
+            options = [part for part in query.split("&") if part and not part.startswith("db=")]
+            return f"{base}?{'&'.join([*options, f'db={database}'])}"
+        return re.sub(r"^(rediss?://[^/]+)(/\d*)?$", rf"\g<1>/{database}", base) + suffix
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from `load_settings` only, which keeps note of where each came from."""
+        return (init_settings,)
+
+
+def to_sqlalchemy_url(text: str) -> URL:
+    """Return a PostgreSQL URL with the psycopg 3 driver named."""
+    return make_url(text).set(drivername="postgresql+psycopg")
+
+
+class LoadedSettings:
+    """Settings together with the origin of each value.
+
+    Attributes:
+        settings: The values.
+        origins: Field name to origin, for a person.
+    """
+
+    def __init__(self, settings: Settings, origins: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.origins = origins
+
+
+def load_settings(environment: Mapping[str, str] | None = None, *, env_file: Path = Path(".env")) -> LoadedSettings:
+    """Read all settings.
+
+    Args:
+        environment: Variables; None takes those of the process.
+        env_file: Lowest source before the defaults; may be missing.
+
+    Raises:
+        SettingsInvalid: Names each variable in question, its value (unless secret) and what it must be.
+    """
+    variables = process_environment() if environment is None else environment
+    from_file = read_env_file(env_file)
+    texts: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    given: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        found = find_value(field, variables, from_file)
+        origins[name] = found.origin if found else DEFAULT_ORIGIN
+        if found:
+            texts[name], given[name] = found.text, found.variable
+    try:
+        return LoadedSettings(Settings(**texts), origins)  # type: ignore[arg-type]
+    except ValidationError as exc:
+        raise SettingsInvalid(_explain(exc, texts, given)) from None
+
+
+def _explain(error: ValidationError, texts: Mapping[str, str], given: Mapping[str, str]) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        message = str(item["msg"]).removeprefix("Value error, ")
+        message = re.sub(r"^Input should be", "must be", message)
+        if not item["loc"]:
+            lines.append(f"{message}.")
+            continue
+        name = str(item["loc"][0])
+        field = Settings.model_fields[name]
+        variable = given.get(name, variable_names(field)[0])
+        value = "(secret)" if field_is_secret(field) else repr(texts.get(name, ""))
+        lines.append(f"{variable} = {value}: {message}.")
+    return "\n".join(lines)
+
+
+@lru_cache(maxsize=1)
+def get_loaded_settings() -> LoadedSettings:
+    """Return the process's settings and their origins, read on first use."""
+    return load_settings()
+
+
+def get_settings() -> Settings:
+    """Return the process's settings, read on first use.
+
+    Raises:
+        SettingsInvalid: As `load_settings` says.
+    """
+    return get_loaded_settings().settings

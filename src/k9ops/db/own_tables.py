@@ -1,0 +1,86 @@
+"""k9ops' own tables, in PostgreSQL schema `k9ops`. The migrations make them; a test compares both."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "k9ops"
+
+metadata = MetaData(schema=SCHEMA)
+
+RUN_STATES = (
+    "queued",
+    "running",
+    "retrying",
+    "succeeded",
+    "partial",
+    "skipped",
+    "failed",
+    "cancelled",
+    "expired",
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("params", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("state", Text, nullable=False, server_default="queued"),
+    Column("trigger", Text, nullable=False),
+    Column("requested_by", Text),
+    Column("parent_id", Uuid),
+    Column("slot", DateTime(timezone=True)),
+    Column("path", Text),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("deaths", Integer, nullable=False, server_default="0"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("sends", Integer, nullable=False, server_default="0"),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("lease_owner", Text),
+    Column("lease_expires_at", DateTime(timezone=True)),
+    Column("cancel_requested_at", DateTime(timezone=True)),
+    Column("progress", JSONB),
+    Column("message", Text),
+    Column("evidence", JSONB),
+    Column("error_class", Text),
+    Column("traceback", Text),
+    Column("history", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    CheckConstraint(
+        "state IN ('queued', 'running', 'retrying', 'succeeded', 'partial', 'skipped', 'failed', 'cancelled',"
+        " 'expired')",
+        name="run_state_known",
+    ),
+    CheckConstraint("path IN ('worker', 'inline')", name="run_path_known"),
+    CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="run_leased_while_running"),
+    CheckConstraint("state NOT IN ('succeeded', 'partial') OR evidence IS NOT NULL", name="run_success_has_evidence"),
+    Index("run_job_slot_key", "job", "slot", unique=True, postgresql_where=text("slot IS NOT NULL")),
+    Index("run_open_due", "due_at", postgresql_where=text("state IN ('queued', 'retrying')")),
+    Index("run_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
+    Index("run_created", "created_at", "id"),
+    Index("run_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+)
+"""One row a run: what was asked for, by whom, and how it ended.
+
+`id` is the Dramatiq message's id. `trigger` is `send`, `enqueue`, `schedule`, `cli`, `retry` or `follow_up`.
+`history` lists the attempts that did not end the run: attempt, worker, started_at, ended_at, outcome, error_class,
+message. `progress` is {done, total, unit}.
+"""

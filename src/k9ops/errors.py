@@ -1,0 +1,112 @@
+"""The whole tree of errors.
+
+`user_message` may be shown to a person: it holds no path, secret or traceback. `detail` is for the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class K9opsError(Exception):
+    """Any error that k9ops raises on purpose."""
+
+    def __init__(self, user_message: str, **detail: Any) -> None:
+        super().__init__(user_message)
+        self.user_message = user_message
+        self.detail = detail
+
+
+class TransientError(K9opsError):
+    """Worth another attempt later: a server is away, a limit was hit.
+
+    Args:
+        user_message: What went wrong, for a person.
+        retry_after_s: Seconds to wait before the next attempt; None takes the job's own backoff.
+        **detail: For the log.
+    """
+
+    def __init__(self, user_message: str, *, retry_after_s: float | None = None, **detail: Any) -> None:
+        super().__init__(user_message, **detail)
+        self.retry_after_s = retry_after_s
+
+
+class PermanentError(K9opsError):
+    """Another attempt cannot help; a person must change something first."""
+
+
+class SettingsInvalid(PermanentError):
+    """A variable of the environment has a value that cannot be used."""
+
+
+class DatabaseUnavailable(TransientError):
+    """PostgreSQL does not answer, or refuses connections for now."""
+
+
+class DatabaseInvalid(PermanentError):
+    """PostgreSQL answers, but the database is not one that k9ops can work with."""
+
+
+class BrokerUnavailable(TransientError):
+    """Redis does not answer, or refuses to take a message."""
+
+
+class RunInterrupted(TransientError):
+    """The run must stop before its end: a shutdown, a time limit, a lost lease or a person's wish.
+
+    Args:
+        user_message: Why, for a person.
+        reason: `shutdown`, `time_limit`, `lease_lost` or `cancelled`.
+    """
+
+    def __init__(self, user_message: str, *, reason: str, **detail: Any) -> None:
+        super().__init__(user_message, reason=reason, **detail)
+        self.reason = reason
+
+
+class RunNotFound(PermanentError):
+    """No run has this id."""
+
+
+class RunStateConflict(PermanentError):
+    """The run is in a state in which this cannot be asked of it."""
+
+
+class JobUnknown(PermanentError):
+    """No job has this name."""
+
+
+class ParamsInvalid(PermanentError):
+    """The parameters of a job are not what it takes."""
+
+
+class BackupNotFound(PermanentError):
+    """No backup has this id."""
+
+
+class BackupDamaged(PermanentError):
+    """The archive or its manifest is not what was written."""
+
+
+class VerificationFailed(PermanentError):
+    """A restored backup differs from its manifest."""
+
+
+class ClientUnsuitable(PermanentError):
+    """No pg_dump or pg_restore on this machine suits the server."""
+
+
+class ClientFailed(TransientError):
+    """pg_dump or pg_restore ended with an error."""
+
+
+class DiskFull(TransientError):
+    """Too little room for what is about to be written."""
+
+
+class PolicyInvalid(PermanentError):
+    """A retention policy that would keep nothing."""
+
+
+class EmbeddedServerFailed(PermanentError):
+    """An embedded PostgreSQL or Valkey could not be started."""

@@ -1,0 +1,213 @@
+"""A worker's claim on a run: taken, renewed, and given up with an outcome.
+
+Every change after the claim is conditional on (owner, attempt), so a worker that lost its lease writes nothing.
+All moments come from PostgreSQL's clock.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from k9ops.db.engine import database_errors
+from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run, run_from_row
+from k9ops.ledger.requests import insert_run
+
+_CLAIM = text(f"""
+    UPDATE k9ops.run SET
+        state = 'running', attempt = attempt + 1, path = :path, started_at = coalesce(started_at, now()),
+        lease_owner = :owner, lease_expires_at = now() + make_interval(secs => :lease_s),
+        progress = NULL, message = NULL, error_class = NULL, traceback = NULL
+    WHERE id = :id AND state IN ('queued', 'retrying') AND due_at <= now()
+      AND (expires_at IS NULL OR started_at IS NOT NULL OR expires_at > now())
+    RETURNING {RUN_COLUMNS}
+""")
+
+# A message that comes before its run is due is spent; the relay sends another when the time has come.
+_LEAVE_TO_RELAY = text("""
+    UPDATE k9ops.run SET sent_at = NULL WHERE id = :id AND state IN ('queued', 'retrying') AND due_at > now()
+""")
+
+_RENEW = text("""
+    UPDATE k9ops.run SET
+        lease_expires_at = now() + make_interval(secs => :lease_s),
+        progress = coalesce(CAST(held.progress AS jsonb), run.progress)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:progress AS text[]))
+        AS held (id, attempt, progress)
+    WHERE run.id = held.id AND run.attempt = held.attempt AND run.state = 'running' AND run.lease_owner = :owner
+    RETURNING run.id, run.cancel_requested_at IS NOT NULL AS is_cancelled
+""")
+
+_GIVE_UP = """
+    UPDATE k9ops.run SET {changes}, lease_owner = NULL, lease_expires_at = NULL
+    WHERE id = :id AND state = 'running' AND lease_owner = :owner AND attempt = :attempt
+    RETURNING id
+"""
+
+_HISTORY = """
+    history = history || jsonb_build_object(
+        'attempt', attempt, 'outcome', CAST(:outcome AS text), 'worker', lease_owner, 'ended_at', now(),
+        'error_class', CAST(:error_class AS text), 'message', CAST(:message AS text))
+"""
+
+_FINISH = text(
+    _GIVE_UP.format(
+        changes="""
+    state = :state, finished_at = now(), message = :message, evidence = CAST(:evidence AS jsonb),
+    error_class = :error_class, traceback = :traceback
+"""
+    )
+)
+
+# A run whose cancellation was asked for meanwhile ends instead of waiting for another attempt.
+_WAIT_AGAIN = """
+    state = CASE WHEN cancel_requested_at IS NULL THEN 'retrying' ELSE 'cancelled' END,
+    finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END, sent_at = NULL, sends = 0
+"""
+
+_RETRY = text(
+    _GIVE_UP.format(
+        changes=f"""
+    {_WAIT_AGAIN}, due_at = now() + make_interval(secs => :delay_s),
+    message = :message, error_class = :error_class, traceback = :traceback, {_HISTORY}
+"""
+    )
+)
+
+_PUT_BACK = text(
+    _GIVE_UP.format(
+        changes=f"""
+    {_WAIT_AGAIN}, due_at = now(), message = :message, {_HISTORY}, attempt = attempt - 1
+"""
+    )
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A time-limited right to execute a run.
+
+    Attributes:
+        run: The run as it was when claimed; `run.attempt` counts from 1.
+        owner: The process that holds the lease.
+    """
+
+    run: Run
+    owner: str
+
+
+def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str) -> Claim | None:
+    """Claim a run that is due.
+
+    Args:
+        engine: The database.
+        run_id: The run.
+        owner: Name of this process, unique among all.
+        lease_s: How long the claim holds without renewal.
+        path: `worker` or `inline`.
+
+    Returns:
+        None when the run is claimed by another, has ended, is not due, or is unknown.
+    """
+    values = {"id": run_id, "owner": owner, "lease_s": lease_s, "path": path}
+    with database_errors(), engine.begin() as connection:
+        row = connection.execute(_CLAIM, values).mappings().first()
+        if row is None:
+            connection.execute(_LEAVE_TO_RELAY, {"id": run_id})
+            return None
+    return Claim(run_from_row(row), owner)
+
+
+def renew_leases(
+    engine: Engine, claims: Sequence[tuple[Claim, Mapping[str, Any] | None]], *, owner: str, lease_s: float
+) -> dict[uuid.UUID, bool]:
+    """Renew the leases of one process and store the progress of its runs.
+
+    Args:
+        engine: The database.
+        claims: Each claim with its progress, None when that has not changed.
+        owner: The holder of all of them.
+        lease_s: How long the claims hold from now on.
+
+    Returns:
+        The runs that are still held, each with whether its cancellation was asked for; a missing one is lost.
+    """
+    values = {
+        "ids": [claim.run.id for claim, _ in claims],
+        "attempts": [claim.run.attempt for claim, _ in claims],
+        "progress": [json.dumps(dict(progress)) if progress else None for _, progress in claims],
+        "owner": owner,
+        "lease_s": lease_s,
+    }
+    with database_errors(), engine.begin() as connection:
+        return {row.id: row.is_cancelled for row in connection.execute(_RENEW, values)}
+
+
+def finish_run(
+    engine: Engine,
+    claim: Claim,
+    *,
+    state: str,
+    message: str,
+    evidence: Mapping[str, Any] | None = None,
+    error_class: str | None = None,
+    traceback: str | None = None,
+    follow_ups: Sequence[NewRun] = (),
+) -> bool:
+    """Record how a run ended, and the runs that follow from it, in one transaction.
+
+    Returns:
+        False when the lease was lost: nothing is written then.
+    """
+    values = {
+        "state": state,
+        "message": message,
+        "evidence": None if evidence is None else json.dumps(dict(evidence), ensure_ascii=False),
+        "error_class": error_class,
+        "traceback": traceback,
+    }
+    with database_errors(), engine.begin() as connection:
+        if not _give_up(connection, _FINISH, claim, values):
+            return False
+        for new in follow_ups:
+            insert_run(connection, new, is_sent=False)
+    return True
+
+
+def retry_run(
+    engine: Engine,
+    claim: Claim,
+    *,
+    delay_s: float,
+    outcome: str,
+    message: str,
+    error_class: str,
+    traceback: str | None,
+) -> bool:
+    """Give a run up for another attempt after a delay; the relay sends it then. False when the lease was lost."""
+    values = {
+        "delay_s": delay_s,
+        "outcome": outcome,
+        "message": message,
+        "error_class": error_class,
+        "traceback": traceback,
+    }
+    with database_errors(), engine.begin() as connection:
+        return _give_up(connection, _RETRY, claim, values)
+
+
+def put_back_run(engine: Engine, claim: Claim, *, message: str) -> bool:
+    """Give a run back at once, as if this attempt had not been. False when the lease was lost."""
+    values = {"outcome": "put_back", "message": message, "error_class": None}
+    with database_errors(), engine.begin() as connection:
+        return _give_up(connection, _PUT_BACK, claim, values)
+
+
+def _give_up(connection: Connection, statement: Any, claim: Claim, values: Mapping[str, Any]) -> bool:
+    keys = {"id": claim.run.id, "owner": claim.owner, "attempt": claim.run.attempt}
+    return connection.execute(statement, {**keys, **values}).first() is not None

@@ -1,0 +1,96 @@
+"""A claimed run while this process executes it: why it must stop, how far it is."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import socket
+import threading
+import time
+import uuid
+from typing import Any
+
+from k9ops.errors import RunInterrupted
+from k9ops.ledger.claims import Claim
+from k9ops.outcome import Execution
+
+_REASONS = {
+    "shutdown": "The worker is shutting down.",
+    "time_limit": "The run took longer than its time limit.",
+    "lease_lost": "Another process holds this run now.",
+    "cancelled": "The run was cancelled.",
+}
+
+_current: contextvars.ContextVar[ActiveRun | None] = contextvars.ContextVar("k9ops_active_run", default=None)
+
+
+def make_owner_name() -> str:
+    """Return a name for this process that no other process has, now or later."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+class ActiveRun:
+    """A claim that this process is working on.
+
+    Args:
+        claim: The claim.
+        soft_limit_s: After this many seconds the job is asked to stop; None is no limit.
+    """
+
+    def __init__(self, claim: Claim, *, soft_limit_s: float | None) -> None:
+        self.claim = claim
+        self.started_monotonic_s = time.monotonic()
+        self._deadline_s = None if soft_limit_s is None else self.started_monotonic_s + soft_limit_s
+        self._stop_reason: str | None = None
+        self._progress: dict[str, Any] | None = None
+        self._lock = threading.Lock()
+
+    def request_stop(self, reason: str) -> None:
+        """Ask the job to stop; the first reason holds, except that a lost lease outranks all."""
+        with self._lock:
+            if self._stop_reason is None or reason == "lease_lost":
+                self._stop_reason = reason
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the job must stop, None while it may go on."""
+        if self._stop_reason is None and self._deadline_s is not None and time.monotonic() > self._deadline_s:
+            self.request_stop("time_limit")
+        return self._stop_reason
+
+    def check_stop(self) -> None:
+        """Raise `RunInterrupted` when the job must stop."""
+        reason = self.stop_reason
+        if reason is not None:
+            raise RunInterrupted(_REASONS[reason], reason=reason)
+
+    def report_progress(self, done: int, total: int, unit: str) -> None:
+        """Keep how far the job is; the keeper stores it."""
+        with self._lock:
+            self._progress = {"done": done, "total": total, "unit": unit}
+
+    def take_progress(self) -> dict[str, Any] | None:
+        """Return progress that has not been taken yet."""
+        with self._lock:
+            progress, self._progress = self._progress, None
+        return progress
+
+    def execution(self) -> Execution:
+        """Return what the job is given of this."""
+        return Execution(self.claim.run.id, self.check_stop, self.report_progress)
+
+
+def set_current(active: ActiveRun | None) -> None:
+    """Say which run this thread executes."""
+    _current.set(active)
+
+
+def current_run() -> ActiveRun | None:
+    """Return the run that this thread executes, None outside of one."""
+    return _current.get()
+
+
+def current_execution() -> Execution:
+    """Return this thread's execution; outside of a recorded run, one with a fresh id that never stops."""
+    active = _current.get()
+    return active.execution() if active else Execution()

@@ -1,0 +1,191 @@
+"""What people and programs ask of the ledger: record a run, look at it, retry it, cancel it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from k9ops.db.engine import database_errors
+from k9ops.errors import RunNotFound, RunStateConflict
+from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run, run_from_row
+
+_INSERT = text("""
+    INSERT INTO k9ops.run (id, job, queue, params, trigger, requested_by, parent_id, slot, due_at, expires_at,
+                           sent_at, sends)
+    VALUES (:id, :job, :queue, CAST(:params AS jsonb), :trigger, :requested_by, :parent_id, :slot,
+            coalesce(CAST(:due_at AS timestamptz), now()), :expires_at,
+            CASE WHEN :is_sent THEN now() END, CASE WHEN :is_sent THEN 1 ELSE 0 END)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+""")
+
+
+def insert_run(connection: Connection, new: NewRun, *, is_sent: bool) -> bool:
+    """Record a run in the caller's transaction.
+
+    Args:
+        connection: In a transaction.
+        new: The run.
+        is_sent: True when the caller sends its message itself; False leaves that to the relay.
+
+    Returns:
+        False when a run with this id, or of this job and slot, is recorded already.
+    """
+    values = {
+        "id": new.id,
+        "job": new.job,
+        "queue": new.queue,
+        "params": json.dumps(dict(new.params), ensure_ascii=False),
+        "trigger": new.trigger,
+        "requested_by": new.requested_by,
+        "parent_id": new.parent_id,
+        "slot": new.slot,
+        "due_at": new.due_at,
+        "expires_at": new.expires_at,
+        "is_sent": is_sent,
+    }
+    return connection.execute(_INSERT, values).first() is not None
+
+
+def record_run(engine: Engine, new: NewRun, *, is_sent: bool) -> bool:
+    """Record a run in a transaction of its own; as `insert_run`.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    with database_errors(), engine.begin() as connection:
+        return insert_run(connection, new, is_sent=is_sent)
+
+
+def get_run(engine: Engine, run_id: uuid.UUID) -> Run:
+    """Return a run.
+
+    Raises:
+        RunNotFound: No run has this id.
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    with database_errors(), engine.begin() as connection:
+        row = connection.execute(text(f"SELECT {RUN_COLUMNS} FROM k9ops.run WHERE id = :id"), {"id": run_id})
+        found = row.mappings().first()
+    if found is None:
+        raise RunNotFound(f"There is no run {run_id}.")
+    return run_from_row(found)
+
+
+def find_run(engine: Engine, prefix: str) -> Run:
+    """Return the run whose id starts with a text that a person typed.
+
+    Raises:
+        RunNotFound: None or more than one does.
+    """
+    wanted = prefix.strip().lower()
+    if not wanted or set(wanted) - set("0123456789abcdef-"):
+        raise RunNotFound(f"{prefix!r} is not the id of a run.")
+    statement = text(f"SELECT {RUN_COLUMNS} FROM k9ops.run WHERE id::text LIKE :prefix LIMIT 2")
+    with database_errors(), engine.begin() as connection:
+        rows = connection.execute(statement, {"prefix": f"{wanted}%"}).mappings().all()
+    if len(rows) != 1:
+        problem = "There is no run" if not rows else "There is more than one run"
+        raise RunNotFound(f"{problem} whose id starts with {wanted}.")
+    return run_from_row(rows[0])
+
+
+def find_recorded_id(engine: Engine, new: NewRun) -> uuid.UUID:
+    """Return the id of the run that kept `new` from being recorded: the one of its job and slot, or itself."""
+    statement = text("SELECT id FROM k9ops.run WHERE id = :id OR (job = :job AND slot = :slot)")
+    with database_errors(), engine.begin() as connection:
+        found: uuid.UUID | None = connection.scalar(statement, {"id": new.id, "job": new.job, "slot": new.slot})
+    return found or new.id
+
+
+def list_runs(
+    engine: Engine,
+    *,
+    job: str | None = None,
+    states: Sequence[str] = (),
+    parent_id: uuid.UUID | None = None,
+    since: datetime | None = None,
+    limit: int = 50,
+) -> list[Run]:
+    """Return runs, newest first.
+
+    Args:
+        engine: The database.
+        job: Only of this job.
+        states: Only in one of these states; empty means any.
+        parent_id: Only runs that this one started.
+        since: Only created at or after this moment, aware.
+        limit: At most this many.
+    """
+    conditions, values = ["true"], {"limit": limit}  # type: tuple[list[str], dict[str, Any]]
+    for condition, name, value in (
+        ("job = :job", "job", job),
+        ("state = ANY(:states)", "states", list(states) or None),
+        ("parent_id = :parent_id", "parent_id", parent_id),
+        ("created_at >= :since", "since", since),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values[name] = value
+    statement = text(
+        f"SELECT {RUN_COLUMNS} FROM k9ops.run WHERE {' AND '.join(conditions)}"
+        " ORDER BY created_at DESC, id LIMIT :limit"
+    )
+    with database_errors(), engine.begin() as connection:
+        return [run_from_row(row) for row in connection.execute(statement, values).mappings()]
+
+
+def request_cancel(engine: Engine, run_id: uuid.UUID, *, requested_by: str) -> Run:
+    """Cancel a run that waits at once, or ask the worker of a running one to stop.
+
+    Raises:
+        RunNotFound: No run has this id.
+        RunStateConflict: The run has ended.
+    """
+    statement = text(f"""
+        UPDATE k9ops.run SET
+            cancel_requested_at = now(),
+            state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
+            finished_at = CASE WHEN state = 'running' THEN NULL ELSE now() END,
+            message = 'Cancelled by ' || :requested_by || '.'
+        WHERE id = :id AND state IN ('queued', 'retrying', 'running')
+        RETURNING {RUN_COLUMNS}
+    """)
+    return _change(engine, statement, run_id, {"requested_by": requested_by}, "cancelled")
+
+
+def request_retry(engine: Engine, run_id: uuid.UUID, *, requested_by: str) -> Run:
+    """Put a run that ended without success back in the queue; the relay sends it.
+
+    Its attempts start again from 1; what happened before stays in `history`.
+
+    Raises:
+        RunNotFound: No run has this id.
+        RunStateConflict: The run has not ended, or it succeeded.
+    """
+    statement = text(f"""
+        UPDATE k9ops.run SET
+            history = history || jsonb_build_object(
+                'attempt', attempt, 'outcome', state, 'ended_at', finished_at, 'error_class', error_class,
+                'message', message, 'retried_by', CAST(:requested_by AS text)),
+            state = 'queued', attempt = 0, deaths = 0, due_at = now(), expires_at = NULL, sent_at = NULL, sends = 0,
+            started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, progress = NULL, message = NULL,
+            evidence = NULL, error_class = NULL, traceback = NULL
+        WHERE id = :id AND state IN ('failed', 'cancelled', 'expired', 'partial')
+        RETURNING {RUN_COLUMNS}
+    """)
+    return _change(engine, statement, run_id, {"requested_by": requested_by}, "retried")
+
+
+def _change(engine: Engine, statement: Any, run_id: uuid.UUID, values: Mapping[str, Any], verb: str) -> Run:
+    with database_errors(), engine.begin() as connection:
+        row = connection.execute(statement, {"id": run_id, **values}).mappings().first()
+    if row is None:
+        run = get_run(engine, run_id)
+        raise RunStateConflict(f"Run {run_id} is {run.state}: it cannot be {verb}.", state=run.state)
+    return run_from_row(row)

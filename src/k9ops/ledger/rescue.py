@@ -1,0 +1,62 @@
+"""Runs whose worker died, and runs that came too late."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, text
+
+from k9ops.db.engine import database_errors
+from k9ops.ledger.model import RUN_COLUMNS, Run, run_from_row
+
+MAX_DEATHS = 3
+
+_RESCUE = text(f"""
+    UPDATE k9ops.run SET
+        deaths = deaths + 1,
+        state = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+                     WHEN deaths + 1 >= :max_deaths THEN 'failed' ELSE 'retrying' END,
+        finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR deaths + 1 >= :max_deaths THEN now() END,
+        error_class = CASE WHEN deaths + 1 >= :max_deaths THEN 'poison' ELSE 'WorkerLost' END,
+        message = CASE WHEN cancel_requested_at IS NOT NULL THEN message
+                       WHEN deaths + 1 >= :max_deaths
+                       THEN 'Its worker died ' || (deaths + 1) || ' times: it is not tried again by itself.'
+                       ELSE 'The worker ' || lease_owner || ' died or lost its connection.' END,
+        due_at = now(), sent_at = NULL, sends = 0,
+        history = history || jsonb_build_object(
+            'attempt', attempt, 'outcome', 'worker_lost', 'worker', lease_owner, 'ended_at', now(),
+            'error_class', 'WorkerLost', 'message', 'The lease ran out.'),
+        lease_owner = NULL, lease_expires_at = NULL
+    WHERE id IN (SELECT id FROM k9ops.run WHERE state = 'running' AND lease_expires_at < now()
+                 LIMIT 500 FOR UPDATE SKIP LOCKED)
+    RETURNING {RUN_COLUMNS}
+""")
+
+_EXPIRE = text(f"""
+    UPDATE k9ops.run SET state = 'expired', finished_at = now(),
+        message = 'It had not started by ' || to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+                  || ' UTC, the latest moment that its job allows.'
+    WHERE id IN (SELECT id FROM k9ops.run
+                 WHERE state IN ('queued', 'retrying') AND started_at IS NULL AND expires_at <= now()
+                 LIMIT 500 FOR UPDATE SKIP LOCKED)
+    RETURNING {RUN_COLUMNS}
+""")
+
+
+def rescue_lost_runs(engine: Engine) -> list[Run]:
+    """Put runs whose lease ran out back, to be sent at once; a run that lost three workers fails as `poison`.
+
+    Returns:
+        The runs after the change.
+    """
+    with database_errors(), engine.begin() as connection:
+        rows = connection.execute(_RESCUE, {"max_deaths": MAX_DEATHS}).mappings()
+        return [run_from_row(row) for row in rows]
+
+
+def expire_late_runs(engine: Engine) -> list[Run]:
+    """End runs that have not started by their latest moment.
+
+    Returns:
+        The runs after the change.
+    """
+    with database_errors(), engine.begin() as connection:
+        return [run_from_row(row) for row in connection.execute(_EXPIRE).mappings()]
