@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 OutcomeState = Literal["succeeded", "partial", "skipped", "failed"]
@@ -74,11 +75,13 @@ class Execution:
 
     Attributes:
         run_id: Id of the run, the same over all its attempts; a plain call gets a fresh one.
+        requested_at: When the run was asked for, aware UTC; the same over all its attempts too.
         check_stop: Raises `RunInterrupted` when the work must stop. Call it between steps and at least
             every half second while waiting for a child process. Jobs let it pass through.
         report_progress: Told (done, total, unit), as often as the job likes; total 0 means unknown.
     """
 
     run_id: uuid.UUID = field(default_factory=uuid.uuid4)
+    requested_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     check_stop: Callable[[], None] = _never_stop
     report_progress: Callable[[int, int, str], None] = _no_progress

@@ -46,7 +46,7 @@ def send_message(broker: dramatiq.Broker, message: SentMessage) -> None:
     try:
         broker.declare_queue(message.queue_name)
         broker.enqueue(message)
-    except (redis.RedisError, dramatiq.ConnectionError, OSError) as exc:
+    except (redis.RedisError, dramatiq.BrokerConnectionError, OSError) as exc:
         raise BrokerUnavailable("Redis does not take messages.", problem=str(exc)) from exc
 
 

@@ -77,7 +77,8 @@ class ActiveRun:
 
     def execution(self) -> Execution:
         """Return what the job is given of this."""
-        return Execution(self.claim.run.id, self.check_stop, self.report_progress)
+        run = self.claim.run
+        return Execution(run.id, run.created_at, self.check_stop, self.report_progress)
 
 
 def set_current(active: ActiveRun | None) -> None:

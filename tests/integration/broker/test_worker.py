@@ -1,0 +1,380 @@
+"""A real worker in this process, on a real Redis and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dramatiq
+import pytest
+from sqlalchemy import Engine, text
+
+from k9ops.broker.build import K9opsRedisBroker
+from k9ops.broker.enqueue import enqueue_run
+from k9ops.broker.inline import execute_inline, record_inline_run
+from k9ops.broker.sending import RECORDED_OPTION, relay_unsent_runs
+from k9ops.config.settings import get_settings
+from k9ops.errors import BrokerUnavailable, ParamsInvalid, PermanentError, RunStateConflict, TransientError
+from k9ops.ledger.execution import current_execution, current_run
+from k9ops.ledger.model import Run
+from k9ops.ledger.requests import get_run, list_runs, request_cancel
+from k9ops.outcome import FollowUp, Outcome, skipped
+
+DEADLINE_S = 20
+
+
+@contextmanager
+def working(broker: dramatiq.Broker, threads: int = 2) -> Iterator[dramatiq.Worker]:
+    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=threads)
+    broker.emit_after("process_boot")
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        threading.Event().wait(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+def wait_for_end(engine: Engine, run_id: uuid.UUID | str) -> Run:
+    def ended() -> Run | None:
+        run = get_run(engine, uuid.UUID(str(run_id)))
+        return run if run.is_final else None
+
+    run: Run = wait_for(ended)
+    return run
+
+
+def send(engine: Engine, broker: dramatiq.Broker, actor: dramatiq.Actor[..., Any], **params: Any) -> uuid.UUID:
+    return enqueue_run(engine, broker, get_settings(), actor, params).run_id
+
+
+@pytest.fixture
+def calls() -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.fixture
+def count_rows(broker: K9opsRedisBroker, calls: list[dict[str, Any]]) -> dramatiq.Actor[..., Any]:
+    @dramatiq.actor(broker=broker, queue_name="tests", max_retries=2, min_backoff=1, max_backoff=1)
+    def count_rows(*, rows: int = 1, problem: str = "", slot: str | None = None) -> Any:
+        run = current_run()
+        assert run is not None
+        calls.append({"rows": rows, "slot": slot, "attempt": run.claim.run.attempt})
+        match problem:
+            case "transient":
+                raise TransientError("The server is away.")
+            case "permanent":
+                raise PermanentError("The table is missing.")
+            case "once" if run.claim.run.attempt == 1:
+                raise TransientError("The first time only.")
+            case "nothing":
+                return None
+            case "failure":
+                return {"success": False, "error": "it broke"}
+            case "skipped":
+                return skipped("Nothing to count.")
+        return Outcome("succeeded", f"{rows} rows.", {"rows": rows})
+
+    return count_rows
+
+
+def test_worker_records_the_outcome_with_its_evidence(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any]
+) -> None:
+    with working(broker):
+        run = wait_for_end(engine, send(engine, broker, count_rows, rows=7))
+    assert (run.state, run.evidence, run.path, run.trigger, run.attempt) == (
+        "succeeded", {"rows": 7}, "worker", "enqueue", 1,
+    )  # fmt: skip
+
+
+def test_worker_records_a_run_that_was_sent_plainly(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any]
+) -> None:
+    message = count_rows.send(rows=3)
+    assert get_run(engine, uuid.UUID(message.message_id)).state == "queued"
+    with working(broker):
+        run = wait_for_end(engine, message.message_id)
+        result = message.get_result(block=True, timeout=5000)
+    assert (run.state, run.trigger, run.params) == ("succeeded", "send", {"rows": 3})
+    assert result == {"state": "succeeded", "message": "3 rows.", "evidence": {"rows": 3}}
+
+
+def test_worker_records_a_message_that_reached_redis_alone(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any]
+) -> None:
+    message = count_rows.send(rows=4)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM k9ops.run"))
+    broker.flush("tests")
+    stripped = message.copy()
+    stripped.options.pop(RECORDED_OPTION)
+    broker.do_enqueue("tests", str(uuid.uuid4()), stripped.encode())
+    with working(broker):
+        wait_for(lambda: list_runs(engine))
+        run = wait_for_end(engine, message.message_id)
+    assert (run.state, run.params) == ("succeeded", {"rows": 4})
+
+
+@pytest.mark.parametrize(
+    ("problem", "state", "error_class", "attempts"),
+    [
+        ("skipped", "skipped", None, 1),
+        ("once", "succeeded", None, 2),
+        ("transient", "failed", "TransientError", 3),
+        ("permanent", "failed", "PermanentError", 1),
+        ("nothing", "failed", "OutcomeMissing", 1),
+        ("failure", "failed", "OutcomeMissing", 1),
+    ],
+)
+def test_worker_ends_a_run_as_its_job_ended(
+    engine: Engine,
+    broker: K9opsRedisBroker,
+    count_rows: dramatiq.Actor[..., Any],
+    calls: list[dict[str, Any]],
+    problem: str,
+    state: str,
+    error_class: str | None,
+    attempts: int,
+) -> None:
+    with working(broker):
+        run = wait_for_end(engine, send(engine, broker, count_rows, problem=problem))
+    assert (run.state, run.error_class, run.attempt, len(calls)) == (state, error_class, attempts, attempts)
+
+
+def test_worker_executes_a_message_that_comes_twice_once(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any], calls: list[dict[str, Any]]
+) -> None:
+    message = count_rows.send(rows=1)
+    for _ in range(5):
+        broker.enqueue(message.copy())
+    with working(broker, threads=4) as worker:
+        broker.join("tests", timeout=DEADLINE_S * 1000)
+        worker.join()
+    assert len(calls) == 1
+    assert get_run(engine, uuid.UUID(message.message_id)).state == "succeeded"
+    assert message.get_result()["evidence"] == {"rows": 1}
+
+
+def test_enqueue_run_answers_with_the_run_of_the_slot(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any], calls: list[dict[str, Any]]
+) -> None:
+    slot = "2026-11-24T02:00:00+03:00"
+    first = enqueue_run(engine, broker, get_settings(), count_rows, {"slot": slot})
+    second = enqueue_run(engine, broker, get_settings(), count_rows, {"slot": "2026-11-23T23:00:00+00:00"})
+    plain = count_rows.send(slot=slot)
+    assert (second.run_id, second.is_new) == (first.run_id, False)
+    with working(broker) as worker:
+        wait_for_end(engine, first.run_id)
+        broker.join("tests", timeout=DEADLINE_S * 1000)
+        worker.join()
+    assert len(calls) == 1
+    assert [run.id for run in list_runs(engine)] == [first.run_id]
+    assert plain.message_id != str(first.run_id)
+
+
+def test_enqueue_run_refuses_parameters_that_the_job_does_not_take(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any]
+) -> None:
+    with pytest.raises(ParamsInvalid, match="unexpected keyword argument 'row'; it takes: rows, problem, slot"):
+        send(engine, broker, count_rows, row=1)
+    with pytest.raises(ParamsInvalid, match="with an offset"):
+        send(engine, broker, count_rows, slot="2026-11-24T02:00:00")
+    assert list_runs(engine) == []
+
+
+def test_enqueue_run_leaves_the_run_to_the_relay_when_redis_is_away(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis_away(broker, monkeypatch):
+        enqueued = enqueue_run(engine, broker, get_settings(), count_rows, {"rows": 5})
+        assert enqueued.path == "outbox"
+        assert get_run(engine, enqueued.run_id).sent_at is None
+        with pytest.raises(BrokerUnavailable):
+            relay_unsent_runs(engine, broker, resend_after_s=60)
+        with pytest.raises(BrokerUnavailable):
+            enqueue_run(engine, broker, get_settings(), count_rows, {"rows": 6}, fallback="raise")
+    assert all(run.sent_at is None for run in list_runs(engine))
+    with working(broker):
+        runs = wait_for(lambda: [run for run in list_runs(engine) if run.is_final][1:] and list_runs(engine))
+    assert {run.state for run in runs} == {"succeeded"}
+
+
+@contextmanager
+def redis_away(broker: K9opsRedisBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Point the broker's connections at a port where nobody listens."""
+    pool = broker.client.connection_pool
+    port = pool.connection_kwargs["port"]
+    pool.disconnect()
+    monkeypatch.setitem(pool.connection_kwargs, "port", 1)
+    pool.reset()
+    yield
+    monkeypatch.setitem(pool.connection_kwargs, "port", port)
+    pool.reset()
+
+
+def test_enqueue_run_executes_inline_only_what_is_declared_safe(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dramatiq.actor(broker=broker, queue_name="tests", is_inline_safe=True)
+    def touch() -> Outcome:
+        return Outcome("succeeded", "Touched.", {"run_id": str(current_execution().run_id)})
+
+    with redis_away(broker, monkeypatch):
+        safe = enqueue_run(engine, broker, get_settings(), touch, {}, fallback="inline")
+        unsafe = enqueue_run(engine, broker, get_settings(), count_rows, {}, fallback="inline")
+    run = get_run(engine, safe.run_id)
+    assert (safe.path, run.path, run.state, run.evidence) == (
+        "inline", "inline", "succeeded", {"run_id": str(run.id)},
+    )  # fmt: skip
+    assert (unsafe.path, get_run(engine, unsafe.run_id).state) == ("outbox", "queued")
+
+
+def test_enqueue_run_sends_only_after_the_callers_commit(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any]
+) -> None:
+    with engine.connect() as connection:
+        lost = enqueue_run(engine, broker, get_settings(), count_rows, {}, connection=connection)
+        connection.rollback()
+        kept = enqueue_run(engine, broker, get_settings(), count_rows, {}, connection=connection)
+        assert broker.count_waiting("tests") == 0
+        connection.commit()
+    with working(broker):
+        wait_for_end(engine, kept.run_id)
+    assert [run.id for run in list_runs(engine)] == [kept.run_id] != [lost.run_id]
+
+
+def test_worker_starts_follow_ups_after_the_outcome(engine: Engine, broker: K9opsRedisBroker) -> None:
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def second(*, backup_id: str) -> Outcome:
+        return Outcome("succeeded", "Second.", {"backup_id": backup_id})
+
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def first() -> Outcome:
+        return Outcome("succeeded", "First.", {"n": 1}, (FollowUp("second", {"backup_id": "x"}),))
+
+    with working(broker):
+        parent = send(engine, broker, first)
+        (child,) = wait_for(lambda: list_runs(engine, parent_id=parent))
+        run = wait_for_end(engine, child.id)
+    assert (run.job, run.state, run.trigger, run.evidence) == ("second", "succeeded", "follow_up", {"backup_id": "x"})
+
+
+def test_worker_stops_a_running_job_when_its_run_is_cancelled(engine: Engine, broker: K9opsRedisBroker) -> None:
+    started = threading.Event()
+
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def endless() -> Outcome:
+        started.set()
+        while True:
+            current_execution().check_stop()
+            current_execution().report_progress(1, 2, "rows")
+            threading.Event().wait(0.01)
+
+    with working(broker):
+        run_id = send(engine, broker, endless)
+        assert started.wait(DEADLINE_S)
+        request_cancel(engine, run_id, requested_by="Sara")
+        run = wait_for_end(engine, run_id)
+    assert (run.state, run.progress) == ("cancelled", {"done": 1, "total": 2, "unit": "rows"})
+
+
+def test_worker_puts_a_job_back_when_it_shuts_down(engine: Engine, broker: K9opsRedisBroker) -> None:
+    started = threading.Event()
+
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def patient() -> Outcome:
+        started.set()
+        while len(attempts) == 1:
+            current_execution().check_stop()
+            threading.Event().wait(0.01)
+        return Outcome("succeeded", "Done.", {"n": 1})
+
+    attempts = [1]
+    with working(broker):
+        run_id = send(engine, broker, patient)
+        assert started.wait(DEADLINE_S)
+    run = get_run(engine, run_id)
+    assert (run.state, run.attempt) == ("retrying", 0)
+    attempts.append(2)
+    with working(broker):
+        run = wait_for_end(engine, run_id)
+    assert (run.state, run.attempt) == ("succeeded", 1)
+
+
+def test_worker_leaves_a_run_alone_when_its_lease_was_taken(engine: Engine, broker: K9opsRedisBroker) -> None:
+    started, ended = threading.Event(), threading.Event()
+
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def stubborn() -> Outcome:
+        started.set()
+        try:
+            while True:
+                current_execution().check_stop()
+                threading.Event().wait(0.01)
+        finally:
+            ended.set()
+
+    with working(broker):
+        run_id = send(engine, broker, stubborn)
+        assert started.wait(DEADLINE_S)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE k9ops.run SET lease_owner = 'another', attempt = attempt + 1"))
+        assert ended.wait(DEADLINE_S)
+    run = get_run(engine, run_id)
+    assert (run.state, run.lease_owner) == ("running", "another")
+
+
+def test_worker_waits_without_acknowledging_when_postgresql_is_away(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any], calls: list[dict[str, Any]]
+) -> None:
+    run_id = send(engine, broker, count_rows)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE k9ops.run RENAME TO gone"))
+    try:
+        with working(broker):
+            wait_for(lambda: broker.count_waiting("tests") == 0)
+            wait_for(lambda: broker.client.keys("dramatiq:__acks__.*.tests"))
+            assert not calls
+        assert broker.count_waiting("tests") == 1
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE k9ops.gone RENAME TO run"))
+    with working(broker):
+        assert wait_for_end(engine, run_id).state == "succeeded"
+
+
+def test_execute_inline_records_the_run_and_refuses_an_ended_one(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any]
+) -> None:
+    run_id = record_inline_run(engine, count_rows, {"rows": 2}, trigger="cli", requested_by="Sara")
+    run = execute_inline(engine, broker, get_settings(), run_id)
+    assert (run.state, run.path, run.trigger, run.evidence) == ("succeeded", "inline", "cli", {"rows": 2})
+    with pytest.raises(RunStateConflict, match="is succeeded"):
+        execute_inline(engine, broker, get_settings(), run_id)
+
+
+def test_execute_inline_puts_the_run_back_when_a_person_interrupts_it(
+    engine: Engine, broker: K9opsRedisBroker
+) -> None:
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def interrupted() -> Outcome:
+        raise KeyboardInterrupt
+
+    run_id = record_inline_run(engine, interrupted, {}, trigger="cli", requested_by=None)
+    with pytest.raises(KeyboardInterrupt):
+        execute_inline(engine, broker, get_settings(), run_id)
+    assert (get_run(engine, run_id).state, get_run(engine, run_id).attempt) == ("retrying", 0)
