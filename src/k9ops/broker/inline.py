@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import dramatiq
@@ -50,7 +51,7 @@ def execute_inline(
     settings: Settings,
     run_id: uuid.UUID,
     *,
-    on_start: Any = None,
+    on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Run:
     """Claim a run, execute its job here, record how it ended, and return it.
 
@@ -61,7 +62,7 @@ def execute_inline(
         broker: Knows the job.
         settings: Lease.
         run_id: A recorded run.
-        on_start: Called with the `ActiveRun` before the job starts, so that the caller can stop it.
+        on_progress: Told (done, total, unit) whenever the job is.
 
     Raises:
         RunStateConflict: The run cannot be claimed now.
@@ -74,13 +75,11 @@ def execute_inline(
         raise RunStateConflict(f"Run {run_id} is {state}: it cannot be started here.", state=state)
     actor = broker.get_actor(claim.run.job)
     job = describe_job(actor)
-    active = ActiveRun(claim, soft_limit_s=job.soft_limit_s)
+    active = ActiveRun(claim, soft_limit_s=job.soft_limit_s, on_progress=on_progress)
     keeper = Keeper(settings, owner=owner, broker=None)
     keeper.add(active)
     keeper.start()
     set_current(active)
-    if on_start is not None:
-        on_start(active)
     context = {"run_id": str(run_id), "job": job.name, "queue": job.queue, "attempt": claim.run.attempt}
     try:
         with structlog.contextvars.bound_contextvars(**context):

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from k9ops.errors import RunInterrupted
@@ -35,14 +36,22 @@ class ActiveRun:
     Args:
         claim: The claim.
         soft_limit_s: After this many seconds the job is asked to stop; None is no limit.
+        on_progress: Told (done, total, unit) at once, in the job's thread.
     """
 
-    def __init__(self, claim: Claim, *, soft_limit_s: float | None) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        soft_limit_s: float | None,
+        on_progress: Callable[[int, int, str], None] | None = None,
+    ) -> None:
         self.claim = claim
         self.started_monotonic_s = time.monotonic()
         self._deadline_s = None if soft_limit_s is None else self.started_monotonic_s + soft_limit_s
         self._stop_reason: str | None = None
         self._progress: dict[str, Any] | None = None
+        self._on_progress = on_progress
         self._lock = threading.Lock()
 
     def request_stop(self, reason: str) -> None:
@@ -68,6 +77,8 @@ class ActiveRun:
         """Keep how far the job is; the keeper stores it."""
         with self._lock:
             self._progress = {"done": done, "total": total, "unit": unit}
+        if self._on_progress is not None:
+            self._on_progress(done, total, unit)
 
     def take_progress(self) -> dict[str, Any] | None:
         """Return progress that has not been taken yet."""

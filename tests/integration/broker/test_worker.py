@@ -221,9 +221,11 @@ def redis_away(broker: K9opsRedisBroker, monkeypatch: pytest.MonkeyPatch) -> Ite
     pool.disconnect()
     monkeypatch.setitem(pool.connection_kwargs, "port", 1)
     pool.reset()
-    yield
-    monkeypatch.setitem(pool.connection_kwargs, "port", port)
-    pool.reset()
+    try:
+        yield
+    finally:
+        monkeypatch.setitem(pool.connection_kwargs, "port", port)
+        pool.reset()
 
 
 def test_enqueue_run_executes_inline_only_what_is_declared_safe(

@@ -1,0 +1,1 @@
+"""A database backup, without any queue: dump, manifest, verification, retention, restore."""

@@ -1,0 +1,176 @@
+"""Restoring a backup beside the live database: whole, compared and only then under its name."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.sql import SQL, Identifier
+
+from k9ops.backups.archives import check_digest
+from k9ops.backups.catalogue import Backup
+from k9ops.backups.connections import (
+    DatabaseTarget,
+    Session,
+    fetch_stoppably,
+    open_session,
+    server_errors,
+    target_of,
+)
+from k9ops.backups.databases import database_exists
+from k9ops.backups.restoring import compare_rows, describe_differences, restore_archive
+from k9ops.backups.scratch import drop_stale_scratch_databases, scratch_database
+from k9ops.config.logging import get_logger
+from k9ops.config.settings import Settings
+from k9ops.errors import DatabaseInvalid, DatabaseUnavailable, VerificationFailed
+from k9ops.outcome import Execution
+
+_NAME_BYTES = 63
+_MAINTENANCE_DATABASES = ("postgres", "template1")
+
+_ROLES_PRESENT = """
+    SELECT coalesce((SELECT array_agg(name) FROM unnest(%(all)s::text[]) AS name
+                     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)), '{}'),
+           current_setting('is_superuser') = 'on',
+           coalesce((SELECT bool_and(pg_has_role(current_user, oid, 'MEMBER')) FROM pg_roles
+                     WHERE rolname = ANY (%(owners)s)), true)
+"""
+
+log = get_logger("k9ops.backups")
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """What was restored.
+
+    Attributes:
+        backup_id: From which backup.
+        database: Where it is now.
+        tables_compared: Number of tables, all as in the manifest.
+        rows_compared: Number of rows.
+        keeps_owners: Whether owners and privileges are those of the backup; else all belongs to the role in use.
+        owners_note: Why not, for a person; None when they are kept.
+        duration_s: Seconds it took.
+    """
+
+    backup_id: str
+    database: str
+    tables_compared: int
+    rows_compared: int
+    keeps_owners: bool
+    owners_note: str | None
+    duration_s: float
+
+
+def restore_backup(settings: Settings, backup: Backup, *, database: str, execution: Execution) -> RestoreReport:
+    """Restore a backup into a new database of the live server.
+
+    It is restored under a scratch name and renamed when every table is compared: whatever happens, no half
+    database has the name asked for. Owners and privileges are kept if all the roles exist and the role in use
+    may give objects to them; otherwise everything belongs to that role.
+
+    Args:
+        settings: Server, client, limits.
+        backup: From `load_backup`.
+        database: Name of the new database.
+        execution: Asked whether to stop; told the bytes restored.
+
+    Raises:
+        DatabaseInvalid: The name is taken or too long, or the role may not create databases.
+        BackupDamaged: The archive is not what was written.
+        VerificationFailed: The restored rows are not those of the manifest.
+        ClientUnsuitable: No pg_restore here suits.
+        ClientFailed: pg_restore failed for another reason.
+        DatabaseUnavailable: The server does not answer.
+    """
+    check_name(database)
+    with open_maintenance_session(settings) as session:
+        if database_exists(session, database):
+            raise DatabaseInvalid(f"A database {database} exists already; choose another name.")
+        with restored_beside(settings, backup, session, execution=execution) as (name, report):
+            with server_errors():
+                session.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(database)))
+            done = RestoreReport(**{**vars(report), "database": database})
+    log.info("backup.restored", backup_id=backup.backup_id, database=database, duration_s=done.duration_s)
+    return done
+
+
+def check_name(database: str) -> None:
+    """Raise `DatabaseInvalid` for a name that PostgreSQL would cut short."""
+    if not database or len(database.encode()) > _NAME_BYTES:
+        raise DatabaseInvalid(f"The name of a database has 1 to {_NAME_BYTES} bytes.")
+
+
+@contextlib.contextmanager
+def open_maintenance_session(settings: Settings) -> Iterator[Session]:
+    """Connect to the live server without the live database, which may be missing or about to be renamed.
+
+    Raises:
+        DatabaseUnavailable: Neither `postgres` nor `template1` can be reached.
+    """
+    target = target_of(settings.sqlalchemy_url, settings)
+    with contextlib.ExitStack() as stack:
+        for name in _MAINTENANCE_DATABASES:
+            try:
+                session = stack.enter_context(open_session(target.with_database(name)))
+                break
+            except DatabaseUnavailable:
+                if name == _MAINTENANCE_DATABASES[-1]:
+                    raise
+        yield session
+
+
+@contextlib.contextmanager
+def restored_beside(
+    settings: Settings, backup: Backup, session: Session, *, execution: Execution
+) -> Iterator[tuple[str, RestoreReport]]:
+    """Restore and compare under a scratch name; the database goes at the end of the block unless it was renamed."""
+    started = time.monotonic()
+    check_digest(backup, execution=execution)
+    drop_stale_scratch_databases(session)
+    owners_note = _find_owners_note(session, backup)
+    with scratch_database(session, backup.manifest.shape) as name:
+        target = target_of(settings.sqlalchemy_url, settings).with_database(name)
+        options = ("--no-owner", "--no-privileges") if owners_note else ()
+        restore_archive(settings, backup, target, session, options=options, execution=execution)
+        rows, differences = compare_rows(target, backup.manifest.tables, execution=execution)
+        if differences:
+            raise VerificationFailed(describe_differences(differences), backup_id=backup.backup_id)
+        _analyze(target, execution)
+        yield (
+            name,
+            RestoreReport(
+                backup_id=backup.backup_id,
+                database=name,
+                tables_compared=len(backup.manifest.tables),
+                rows_compared=rows,
+                keeps_owners=owners_note is None,
+                owners_note=owners_note,
+                duration_s=round(time.monotonic() - started, 3),
+            ),
+        )
+
+
+def _find_owners_note(session: Session, backup: Backup) -> str | None:
+    manifest = backup.manifest
+    names = {"all": [*manifest.owners, *manifest.grantees], "owners": list(manifest.owners)}
+    with server_errors():
+        row: Any = session.execute(_ROLES_PRESENT, names).fetchone()
+    missing, is_superuser, may_give = row
+    if missing:
+        return (
+            f"Owners and privileges are not restored: the server has no role {', '.join(sorted(missing))}."
+            " Create it and restore again to keep them."
+        )
+    if not (is_superuser or may_give):
+        return "Owners and privileges are not restored: this needs a superuser, or a member of all owning roles."
+    return None
+
+
+def _analyze(target: DatabaseTarget, execution: Execution) -> None:
+    """Archives hold no planner statistics; without them the first queries would be slow."""
+    with open_session(target) as session, server_errors():
+        fetch_stoppably(session, "ANALYZE", execution=execution)

@@ -1,0 +1,126 @@
+"""Feeding an archive to pg_restore, and comparing what came out with the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from k9ops.backups.archives import read_for_restore
+from k9ops.backups.catalogue import Backup
+from k9ops.backups.clients import choose_client, find_clients
+from k9ops.backups.connections import DatabaseTarget, Session, open_session, server_errors
+from k9ops.backups.databases import server_version
+from k9ops.backups.manifest import TableDifference, major_of
+from k9ops.backups.programs import run_program
+from k9ops.backups.snapshot import count_rows
+from k9ops.config.settings import Settings
+from k9ops.errors import BackupDamaged, ClientFailed
+from k9ops.outcome import Execution
+
+_INDEX_MEMORY = "-c maintenance_work_mem=256MB"
+
+# Such a failure says nothing about the archive.
+_SERVER_TROUBLE = (
+    "no space left on device",
+    "could not extend file",
+    "server closed the connection",
+    "terminating connection",
+    "connection to server",
+    "out of memory",
+    "the database system is",
+)
+
+# It works, although it reads nothing: index builds come last. One that waits for us or for a lock does not.
+_BUSY = """
+    SELECT FROM pg_stat_activity WHERE datname = %s AND state = 'active'
+    AND coalesce(wait_event_type, '') NOT IN ('Client', 'Lock')
+"""
+
+
+def restore_archive(
+    settings: Settings,
+    backup: Backup,
+    target: DatabaseTarget,
+    session: Session,
+    *,
+    options: Sequence[str],
+    execution: Execution,
+) -> None:
+    """Restore an archive into an empty database; the first error ends it.
+
+    Args:
+        settings: Where to look for pg_restore; the time limit.
+        backup: What to restore; its digest was checked.
+        target: The empty database.
+        session: To another database of the same server.
+        options: For pg_restore, e.g. `--no-owner`.
+        execution: Asked whether to stop; told the bytes of the archive that were read.
+
+    Raises:
+        BackupDamaged: pg_restore or the decompression cannot make sense of the archive.
+        ClientFailed: The server or pg_restore failed for a reason of their own.
+        ClientUnsuitable: No pg_restore here suits the server and the archive.
+    """
+    manifest = backup.manifest
+    client = choose_client(
+        find_clients(settings),
+        server_major=major_of(server_version(session)),
+        archive_major=manifest.client_major,
+        needs_zstd=manifest.compression == "zstd",
+    )
+
+    def report_bytes(read_bytes: int) -> None:
+        execution.report_progress(read_bytes, manifest.size_bytes, "bytes")
+
+    def is_busy() -> bool:
+        with server_errors():
+            return session.execute(_BUSY, [target.database]).fetchone() is not None
+
+    result = run_program(
+        [client.pg_restore, "--format=custom", "--exit-on-error", *options],
+        target=target.with_options(_INDEX_MEMORY),
+        execution=execution,
+        stall_s=settings.backup_stall_s,
+        source=read_for_restore(backup, report_bytes=report_bytes),
+        is_busy=is_busy,
+    )
+    if result.return_code == 0 and not result.first_error:
+        return
+    with server_errors():
+        session.execute("SELECT 1")
+    problem = result.first_error or f"code {result.return_code}"
+    if any(words in result.messages.lower() for words in _SERVER_TROUBLE) or result.return_code < 0:
+        raise ClientFailed(f"pg_restore ended with an error: {problem}.", messages=result.messages)
+    raise BackupDamaged(f"pg_restore ended with an error: {problem}.", messages=result.messages)
+
+
+def compare_rows(
+    target: DatabaseTarget, expected: Mapping[str, int], *, execution: Execution
+) -> tuple[int, tuple[TableDifference, ...]]:
+    """Count every table of a restored database and compare.
+
+    Returns:
+        Rows found, and the tables that differ.
+    """
+    with open_session(target) as session, server_errors():
+        found = count_rows(session, execution=execution)
+    return sum(found.values()), find_differences(expected, found)
+
+
+def find_differences(expected: Mapping[str, int], found: Mapping[str, int]) -> tuple[TableDifference, ...]:
+    """Return the tables whose row counts differ, or that only one side has."""
+    return tuple(
+        TableDifference(table=table, expected=expected.get(table), found=found.get(table))
+        for table in sorted(expected.keys() | found.keys())
+        if expected.get(table) != found.get(table)
+    )
+
+
+def describe_differences(differences: Sequence[TableDifference]) -> str:
+    """Return one sentence for a person, with the first few tables."""
+    parts = [
+        f"{item.table} has {'no table' if item.found is None else item.found}"
+        f" instead of {'no table' if item.expected is None else item.expected}"
+        for item in differences[:3]
+    ]
+    more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+    return f"Row counts differ: {'; '.join(parts)}{more}."

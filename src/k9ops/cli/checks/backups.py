@@ -1,0 +1,80 @@
+"""Checks of what a backup needs: a client that suits the server, and room in a folder for its owner alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from k9ops.backups.catalogue import list_backups
+from k9ops.backups.clients import choose_client, find_clients
+from k9ops.backups.jobs import read_wishes
+from k9ops.cli.checks.database import read_server_version
+from k9ops.cli.checks.finding import Finding
+from k9ops.cli.output import format_bytes, format_moment
+from k9ops.config.settings import Settings
+from k9ops.db.engine import get_engine
+
+_OLD_AFTER = {"DAILY": timedelta(days=2), "WEEKLY": timedelta(days=9), "MONTHLY": timedelta(days=33)}
+
+
+def check_clients(settings: Settings) -> Iterator[Finding]:
+    """Check that a pg_dump and a pg_restore suit the server.
+
+    Raises:
+        ClientUnsuitable: None does; says what to install.
+        DatabaseUnavailable: The server's version is not known.
+    """
+    major, version = read_server_version()
+    client = choose_client(find_clients(settings), server_major=major)
+    place = f"pg_dump and pg_restore {client.version} in {client.folder} suit the server ({version})."
+    yield Finding("pg_dump", "ok", place)
+
+
+def check_backup_folder(settings: Settings) -> Iterator[Finding]:
+    """Check the backup folder's mode, and the room on its disk."""
+    name, folder = "backup folder", settings.backup_dir.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if existing == folder and not folder.is_dir():
+        yield Finding(name, "fail", f"{folder} is not a folder.", "Correct K9OPS_BACKUP_DIR.")
+        return
+    if not os.access(existing, os.W_OK | os.X_OK):
+        yield Finding(
+            name, "fail", f"This user may not write to {existing}.", "Correct its owner, or K9OPS_BACKUP_DIR."
+        )
+        return
+    mode = stat.S_IMODE(folder.stat().st_mode) if existing == folder else 0o700
+    if mode & 0o077:
+        yield Finding(name, "warn", f"Others may look into {folder} (mode {mode:o}).", f"chmod 700 {folder}")
+    free = shutil.disk_usage(existing).free
+    newest = next((backup.size_bytes for backup in list_backups(folder).backups), 0)
+    needed = settings.backup_min_free_bytes + newest
+    room = f"{format_bytes(free)} free on the disk of {folder}"
+    if free < needed:
+        yield Finding(name, "fail", f"{room}; a backup needs {format_bytes(needed)}.", "Make room, or add a disk.")
+    elif free < needed + 3 * newest:
+        yield Finding(name, "warn", f"{room}: enough for few more backups.", "Make room, or add a disk.")
+    else:
+        yield Finding(name, "ok", f"{room}.")
+
+
+def check_last_backup(settings: Settings) -> Iterator[Finding]:
+    """Check that there is a verified backup, not older than the application's schedule lets expect."""
+    name, listing = "last backup", list_backups(settings.backup_dir)
+    for problem in listing.problems:
+        yield Finding(name, "warn", f"{problem.name}: {problem.reason}", "`k9ops backup list` shows what can be used.")
+    verified = next((item for item in listing.backups if item.verification_state == "verified"), None)
+    if verified is None:
+        found = f"None of {len(listing.backups)} backups is verified." if listing.backups else "There is no backup yet."
+        yield Finding(name, "warn", found, "`k9ops backup create` makes one and verifies it.")
+        return
+    age = datetime.now(UTC) - verified.created_at
+    found = f"{verified.backup_id} of {format_moment(verified.created_at, settings.zone)} is verified."
+    wishes = read_wishes(get_engine())
+    if wishes.wants_backups and age > _OLD_AFTER[wishes.backup_frequency]:
+        advice = "Look at `k9ops runs list --job create_backup`."
+        yield Finding(name, "warn", f"{found} Newer ones are missing ({wishes.backup_frequency}).", advice)
+    else:
+        yield Finding(name, "ok", found)

@@ -1,0 +1,82 @@
+"""The entry point of `k9ops`: its commands, and what an error looks like."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from k9ops import __version__
+from k9ops.cli import backup, check, config, db, demo, jobs, runs, stack
+from k9ops.cli.failures import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, explain_failure
+from k9ops.cli.output import print_error, print_text
+
+app = typer.Typer(
+    name="k9ops",
+    help="Background service of the K9 Operations Management System.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("check")(check.check)
+app.command("enqueue")(jobs.enqueue)
+app.command("run")(jobs.run)
+app.command("up")(stack.up)
+app.command("demo")(demo.demo)
+app.add_typer(runs.app, name="runs")
+app.add_typer(backup.app, name="backup")
+app.add_typer(config.app, name="config")
+app.add_typer(db.app, name="db")
+
+# Typer's own base class of every complaint about the command line.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print_text(f"k9ops {__version__}")
+        raise typer.Exit(EXIT_OK)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Background service of the K9 Operations Management System."""
+
+
+def main() -> None:
+    """Run the command line and end the process with one of the documented exit codes."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command and return its exit code; an error is printed, never raised."""
+    as_json = "--json" in arguments
+    try:
+        code = app(arguments, prog_name="k9ops", standalone_mode=False)
+    except _UsageError as exc:
+        return _explain_usage(exc, as_json=as_json)
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    except Exception as exc:
+        failure = explain_failure(exc)
+        print_error(failure.message, kind=failure.kind, as_json=as_json)
+        return failure.exit_code
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _explain_usage(error: Any, *, as_json: bool) -> int:
+    message = str(error.format_message())
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return EXIT_USAGE
+    if error.ctx is not None:
+        message = f"{message.rstrip('.')}. Try `{error.ctx.command_path} --help`."
+    print_error(message, kind="UsageError", as_json=as_json)
+    return EXIT_USAGE

@@ -1,0 +1,128 @@
+"""`k9ops runs`: look at the ledger, retry and cancel."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+
+from k9ops.cli.follow import find_follow_ups
+from k9ops.cli.names import RunId
+from k9ops.cli.output import JsonFlag, print_json, print_text
+from k9ops.cli.run_view import SHORT_ID, print_run, print_runs, run_document
+from k9ops.cli.session import name_requester, open_settings
+from k9ops.config.settings import Settings
+from k9ops.db.engine import get_engine
+from k9ops.db.own_tables import RUN_STATES
+from k9ops.errors import ParamsInvalid, RunNotFound
+from k9ops.ledger.model import Run
+from k9ops.ledger.requests import find_run, get_run, list_runs, request_cancel, request_retry
+
+app = typer.Typer(help="Look at runs, retry and cancel them.", no_args_is_help=True)
+
+RunState = StrEnum("RunState", [(name, name) for name in RUN_STATES])  # type: ignore[misc]
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@app.command("list")
+def list_command(
+    job: Annotated[str | None, typer.Option("--job", help="Only runs of this job.")] = None,
+    states: Annotated[
+        list[RunState] | None, typer.Option("--state", help="Only runs in this state; may be given again.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="Only runs created since: 30m, 2h, 7d, or a date such as 2026-11-24T08:00."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most this many.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """List runs, newest first."""
+    settings = open_settings()
+    moment = parse_since(since, settings, now=datetime.now(UTC)) if since else None
+    names = [str(state.value) for state in states or ()]
+    runs = list_runs(get_engine(), job=job, states=names, since=moment, limit=limit)
+    if as_json:
+        print_json({"runs": [run.to_dict() for run in runs]})
+    else:
+        print_runs(runs, settings.zone)
+
+
+@app.command("show")
+def show(run_id: RunId, as_json: JsonFlag = False) -> None:
+    """Show one run: parameters, attempts, evidence, error, and the runs before and after it."""
+    settings = open_settings()
+    engine = get_engine()
+    run = find_run(engine, run_id)
+    parent, follow_ups = _find_parent(engine, run), find_follow_ups(engine, run)
+    if as_json:
+        print_json(run_document(run, parent=parent, follow_ups=follow_ups))
+    else:
+        print_run(run, settings.zone, parent=parent, follow_ups=follow_ups)
+
+
+@app.command("retry")
+def retry(run_id: RunId, as_json: JsonFlag = False) -> None:
+    """Put a run that failed, was cancelled, expired or is partial back in the queue."""
+    open_settings()
+    engine = get_engine()
+    run = request_retry(engine, find_run(engine, run_id).id, requested_by=name_requester())
+    if as_json:
+        print_json(run_document(run))
+    else:
+        print_text(f"Run {_short(run)} ({run.job}) is queued again; a worker sends and starts it.")
+
+
+@app.command("cancel")
+def cancel(run_id: RunId, as_json: JsonFlag = False) -> None:
+    """Cancel a run that waits, or ask the worker of a running one to stop."""
+    open_settings()
+    engine = get_engine()
+    run = request_cancel(engine, find_run(engine, run_id).id, requested_by=name_requester())
+    if as_json:
+        print_json(run_document(run))
+    elif run.is_final:
+        print_text(f"Run {_short(run)} ({run.job}) is cancelled.")
+    else:
+        print_text(f"Run {_short(run)} ({run.job}) is running: its worker was asked to stop.")
+
+
+def parse_since(text: str, settings: Settings, *, now: datetime) -> datetime:
+    """Return the moment that `--since` means.
+
+    Args:
+        text: `30m`, `2h`, `7d`, or a date or time, in the unit's time zone unless it has an offset.
+        settings: Time zone.
+        now: Aware.
+
+    Raises:
+        ParamsInvalid: Neither.
+    """
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
+    if match:
+        return now - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ParamsInvalid(
+            f"--since {text!r}: it must be a time ago such as 30m, 2h or 7d, or a date such as 2026-11-24."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=settings.zone)
+
+
+def _find_parent(engine: Engine, run: Run) -> Run | None:
+    if run.parent_id is None:
+        return None
+    try:
+        return get_run(engine, run.parent_id)
+    except RunNotFound:
+        return None
+
+
+def _short(run: Run) -> str:
+    return str(run.id)[:SHORT_ID]

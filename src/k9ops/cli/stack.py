@@ -1,0 +1,162 @@
+"""`k9ops up`: the whole service on one machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from k9ops.cli.announcer import Announcer
+from k9ops.cli.names import load_broker
+from k9ops.cli.output import JsonFlag
+from k9ops.cli.servers import make_postgres, make_valkey, needs_postgres, needs_redis
+from k9ops.cli.session import open_settings
+from k9ops.cli.workers import Backoff, WorkerPlan, WorkerProcess, plan_workers
+from k9ops.config.settings import LoadedSettings, Settings, get_loaded_settings, load_settings
+from k9ops.config.sources import process_environment
+from k9ops.db import migrate
+from k9ops.db.application import inspect_application
+from k9ops.db.engine import create_engine_for, database_errors
+
+_POLL_S = 0.2
+
+
+def up(as_json: JsonFlag = False) -> None:
+    """Run the whole service here until Ctrl-C.
+
+    Starts a PostgreSQL where DATABASE_URL is not set and a Redis-compatible server where REDIS_URL is not set; their
+    data stay in K9OPS_STATE_DIR. Then brings the tables of k9ops up to date and starts the workers.
+    """
+    open_settings()
+    announcer = Announcer(as_json=as_json)
+    stop = threading.Event()
+    with _stop_signals(stop), ExitStack() as stack:
+        environment = _start_servers(stack, get_loaded_settings(), announcer)
+        _prepare_database(load_settings(environment).settings, announcer)
+        crew = _Crew(environment, announcer)
+        stack.callback(crew.stop)
+        for plan in plan_workers(sorted(load_broker().get_declared_queues())):
+            crew.start(plan)
+        announcer.say("stack.ready", "Everything runs. Ctrl-C stops it.")
+        while not stop.wait(_POLL_S):
+            crew.look_after()
+        announcer.say("stack.stopping", "Stopping: the workers first.")
+    announcer.say("stack.stopped", "Everything is stopped.")
+
+
+@contextmanager
+def _stop_signals(stop: threading.Event) -> Iterator[None]:
+    """Turn every signal that ends a program into a request to stop in order; a second one changes nothing."""
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, request_stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start_servers(stack: ExitStack, loaded: LoadedSettings, announcer: Announcer) -> dict[str, str]:
+    """Start what is missing, and return the environment of the workers."""
+    folder = loaded.settings.state_dir.absolute()
+    found: dict[str, str] = {}
+    if needs_postgres(loaded):
+        postgres = stack.enter_context(make_postgres(folder))
+        found["DATABASE_URL"] = postgres.url
+        announcer.say("server.started", f"PostgreSQL runs on {folder / 'postgres'}.", server="postgres")
+    if needs_redis(loaded):
+        valkey = stack.enter_context(make_valkey(folder))
+        found["REDIS_URL"] = valkey.url
+        announcer.say("server.started", f"Valkey runs on {folder / 'valkey'}.", server="valkey")
+    if found:
+        path = stack.enter_context(_environment_file(folder / "env", found))
+        announcer.say("stack.environment", f"For other k9ops commands, in another terminal: . {path}", path=str(path))
+    log_format = "json" if announcer.as_json else loaded.settings.log_format
+    found["K9OPS_LOG_FORMAT"] = "console" if log_format == "auto" else log_format
+    return {**process_environment(), **found}
+
+
+@contextmanager
+def _environment_file(path: Path, variables: dict[str, str]) -> Iterator[Path]:
+    """Keep a file, for its owner alone, that a shell can read the servers' URLs from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _prepare_database(settings: Settings, announcer: Announcer) -> None:
+    engine = create_engine_for(settings.sqlalchemy_url, settings, application_name=f"k9ops up:{os.getpid()}")
+    try:
+        revision = migrate.upgrade(engine)
+        announcer.say("database.upgraded", f"The tables of k9ops are at revision {revision}.", revision=revision)
+        with database_errors(), engine.connect() as connection:
+            generation = inspect_application(connection).generation
+    finally:
+        engine.dispose()
+    if generation is None:
+        advice = "This database has no tables of the K9 application. Sample data: k9ops db seed"
+        announcer.say("database.empty", advice)
+
+
+class _Crew:
+    """The workers, each started again when it dies."""
+
+    def __init__(self, environment: dict[str, str], announcer: Announcer) -> None:
+        self._environment = environment
+        self._announcer = announcer
+        self._workers: dict[str, WorkerProcess] = {}
+        self._backoffs: dict[str, Backoff] = {}
+        self._starts_at_s: dict[str, float] = {}
+        self._readers: list[threading.Thread] = []
+
+    def start(self, plan: WorkerPlan) -> None:
+        """Start a worker and pass on what it logs."""
+        worker = WorkerProcess(plan, environment=self._environment, cwd=Path.cwd(), output=subprocess.PIPE)
+        self._workers[plan.name] = worker
+        assert worker.output is not None  # noqa: S101 - it was asked for as a pipe
+        self._readers.append(self._announcer.relay_all(plan.name, worker.output))
+        queues = ", ".join(plan.queues)
+        self._announcer.say("worker.launched", f"Worker {plan.name} serves {queues} (process {worker.pid}).")
+
+    def look_after(self) -> None:
+        """Start workers again that have ended, each after a wait of its own."""
+        now_s = time.monotonic()
+        for name, worker in list(self._workers.items()):
+            code = worker.exit_code()
+            if code is None:
+                continue
+            if name not in self._starts_at_s:
+                worker.stop()
+                wait_s = self._backoffs.setdefault(name, Backoff()).next_wait_s(lived_s=now_s - worker.started_s)
+                self._starts_at_s[name] = now_s + wait_s
+                text = f"Worker {name} ended with code {code}; it is started again in {wait_s:.0f} s."
+                self._announcer.say("worker.ended", text, worker=name, exit_code=code)
+            elif now_s >= self._starts_at_s[name]:
+                del self._starts_at_s[name]
+                self.start(worker.plan)
+
+    def stop(self) -> None:
+        """Stop all workers at the same time, and wait for the last line of each."""
+        for worker in self._workers.values():
+            worker.request_stop()
+        for worker in self._workers.values():
+            worker.stop()
+        for reader in self._readers:
+            reader.join(timeout=5)

@@ -1,0 +1,126 @@
+"""Worker processes of Dramatiq that live and die with this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from k9ops.embedded import launch
+
+LONG_QUEUE = "backups"
+
+_STOP_LIMIT_S = 30.0
+_BACKOFF_MIN_S = 1.0
+_BACKOFF_MAX_S = 30.0
+_STEADY_AFTER_S = 60.0
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """A worker and the queues it serves.
+
+    Attributes:
+        name: For a person.
+        queues: Names of queues.
+        threads: How many runs it executes at once.
+        prefetch: Messages that it holds beside those; None is Dramatiq's default.
+    """
+
+    name: str
+    queues: tuple[str, ...]
+    threads: int
+    prefetch: int | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """The command line; logging is left to k9ops."""
+        options = ["--processes", "1", "--threads", str(self.threads), "--skip-logging"]
+        return [sys.executable, "-m", "dramatiq", "k9ops.actors", *options, "--queues", *self.queues]
+
+
+def plan_workers(queues: Sequence[str]) -> tuple[WorkerPlan, ...]:
+    """Give the long queue a worker of its own, which fetches nothing ahead, and one to all the others."""
+    short = tuple(sorted(queue for queue in queues if queue != LONG_QUEUE))
+    return (
+        WorkerPlan("worker", short, threads=4),
+        WorkerPlan(LONG_QUEUE, (LONG_QUEUE,), threads=1, prefetch=1),
+    )
+
+
+class WorkerProcess:
+    """One worker: a Dramatiq master with its child, in a session of its own.
+
+    Start it from a thread that lives as long as this process: the kernel ends the worker with that thread.
+
+    Args:
+        plan: What it serves.
+        environment: Its whole environment.
+        cwd: Its working directory.
+        output: Takes its standard output and error: a file, or `subprocess.PIPE`.
+    """
+
+    def __init__(self, plan: WorkerPlan, *, environment: Mapping[str, str], cwd: Path, output: IO[bytes] | int) -> None:
+        self.plan = plan
+        self.started_s = time.monotonic()
+        prefetch = {} if plan.prefetch is None else {"dramatiq_queue_prefetch": str(plan.prefetch)}
+        identity = [str(os.getpid()), str(os.geteuid()), str(os.getegid())]
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", launch.__file__, *identity, *plan.command],
+            env={**environment, **prefetch},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the master."""
+        return self._process.pid
+
+    @property
+    def output(self) -> IO[bytes] | None:
+        """Its output when that is a pipe."""
+        return self._process.stdout
+
+    def exit_code(self) -> int | None:
+        """Return how the master ended, None while it runs."""
+        return self._process.poll()
+
+    def request_stop(self) -> None:
+        """Ask it to put its runs back and end."""
+        if self.exit_code() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """End it and whatever it has started, by force after half a minute."""
+        self.request_stop()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_LIMIT_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Backoff:
+    """How long to wait before a worker that died is started again: longer each time, short after a steady life."""
+
+    def __init__(self) -> None:
+        self._wait_s = _BACKOFF_MIN_S
+
+    def next_wait_s(self, *, lived_s: float) -> float:
+        """Return the wait after a life of `lived_s`."""
+        if lived_s >= _STEADY_AFTER_S:
+            self._wait_s = _BACKOFF_MIN_S
+        wait_s = self._wait_s
+        self._wait_s = min(_BACKOFF_MAX_S, wait_s * 2)
+        return wait_s

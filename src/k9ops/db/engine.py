@@ -1,0 +1,172 @@
+"""The process's connections to PostgreSQL, and the one place that translates its errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from k9ops.config.settings import Settings, get_settings
+from k9ops.errors import DatabaseUnavailable
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_UNAVAILABLE_CLASSES = ("08", "53")
+_UNAVAILABLE_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006"})
+
+_MS_PER_S = 1000
+_NAME_BYTES = 63  # PostgreSQL cuts application_name there.
+
+_engine: Engine | None = None
+_engine_lock = threading.Lock()
+_inherited: list[Engine] = []
+
+
+def get_engine() -> Engine:
+    """Return the process's engine, made on first use from the settings.
+
+    A forked child makes its own; its parent's connections stay open and are the parent's alone.
+
+    Raises:
+        SettingsInvalid: As `get_settings` says.
+    """
+    global _engine
+    with _engine_lock:
+        if _engine is None:
+            settings = get_settings()
+            _engine = create_engine_for(
+                settings.sqlalchemy_url, settings, application_name=describe_process(sys.argv, os.getpid())
+            )
+        return _engine
+
+
+def dispose_engine() -> None:
+    """Close the process's engine; the next `get_engine` makes another."""
+    global _engine
+    with _engine_lock:
+        if _engine is not None:
+            _engine.dispose()
+        _engine = None
+
+
+def _forget_inherited_engine() -> None:
+    """Give a forked child a clean start; the parent's engine is kept unused, so that nothing finalises it."""
+    global _engine, _engine_lock
+    _engine_lock = threading.Lock()
+    if _engine is not None:
+        _inherited.append(_engine)
+        _engine = None
+
+
+os.register_at_fork(after_in_child=_forget_inherited_engine)
+
+
+def describe_process(argv: list[str], pid: int) -> str:
+    """Return the name by which PostgreSQL shows a process, e.g. `k9ops backup:4711` or `k9ops dramatiq:4712`.
+
+    Args:
+        argv: Command line of the process.
+        pid: Its process id.
+    """
+    program = Path(argv[0]) if argv and argv[0] else Path("python")
+    command = program.parent.name if program.name == "__main__.py" else program.stem
+    if command == "k9ops":
+        command = next((word for word in argv[1:] if not word.startswith("-")), "cli")
+    suffix = f":{pid}"
+    name = f"k9ops {command}".encode()[: _NAME_BYTES - len(suffix)].decode(errors="ignore")
+    return name + suffix
+
+
+def create_engine_for(url: URL, settings: Settings, *, application_name: str) -> Engine:
+    """Return an engine with the time limits of the settings; it connects on first use.
+
+    Sessions run in UTC. What the URL's query says (several hosts, `sslmode`, `connect_timeout`, `options`, …)
+    goes to libpq and wins over the values given here.
+
+    Args:
+        url: With driver `postgresql+psycopg`.
+        settings: Pool size and time limits.
+        application_name: Shown in `pg_stat_activity`.
+    """
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=settings.pool_size,
+        max_overflow=settings.pool_size,
+        connect_args=_connect_args(url, settings, application_name),
+    )
+
+
+def _connect_args(url: URL, settings: Settings, application_name: str) -> dict[str, Any]:
+    session = {
+        "timezone": "UTC",
+        "statement_timeout": settings.statement_timeout_s * _MS_PER_S,
+        "lock_timeout": settings.lock_timeout_s * _MS_PER_S,
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in session.items())
+    given = url.query.get("options")
+    arguments: dict[str, Any] = {
+        "connect_timeout": settings.connect_timeout_s,
+        "client_encoding": "utf8",
+        "keepalives": 1,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60 * _MS_PER_S,
+    }
+    own = {name: value for name, value in arguments.items() if name not in url.query}
+    own["application_name"] = application_name
+    own["options"] = f"{options} {given}" if isinstance(given, str) else options
+    return own
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Tell whether an error means that PostgreSQL is away or takes no work for now.
+
+    Covers refused, reset and timed-out connections, shutdown and start-up of the server, too many
+    connections, other lack of resources, a server that is read-only (a standby) and an exhausted pool.
+    A statement or lock time-out is not one of them.
+    """
+    if isinstance(error, DatabaseUnavailable | PoolTimeout):
+        return True
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or (error.orig is not None and is_unavailable(error.orig))
+    if not isinstance(error, psycopg.Error):
+        return False
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError)
+    return state in _UNAVAILABLE_STATES or state.startswith(_UNAVAILABLE_CLASSES)
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn errors of an absent PostgreSQL, met inside, into `DatabaseUnavailable`; others pass.
+
+    Raises:
+        DatabaseUnavailable: As `is_unavailable` says; the detail has PostgreSQL's own words.
+    """
+    try:
+        yield
+    except (DBAPIError, PoolTimeout, psycopg.Error) as exc:
+        if not is_unavailable(exc):
+            raise
+        original = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
+        words = str(original).strip()
+        raise DatabaseUnavailable(f"PostgreSQL is not available: {_shorten(words)}.", reason=words) from exc
+
+
+def _shorten(words: str) -> str:
+    """Keep what a person needs of libpq's message: no host, no socket's path, no hint."""
+    last = re.split(r"\bfailed: ", words)[-1]
+    return " ".join((last.splitlines() or ["no answer"])[0].split()).rstrip(".")
