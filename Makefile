@@ -1,0 +1,35 @@
+# Everything happens in .venv, from uv.lock; nothing of the machine's Python is touched.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+GENERATION ?= B
+RUN := .venv/bin
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## Make .venv with everything from uv.lock
+	@$(PYTHON) scripts/setup.py
+
+demo: setup ## Show a backup made, verified by restoring it, on real sample data (GENERATION=A|B)
+	@$(RUN)/k9ops demo --generation $(GENERATION)
+
+up: setup ## Run the whole service here until Ctrl-C
+	@$(RUN)/k9ops up
+
+test: setup ## Run all tests on servers that the session starts itself
+	@$(RUN)/python -m pytest $(ARGS)
+
+check: setup ## Format, lint, types, import contract
+	@$(RUN)/ruff format --check .
+	@$(RUN)/ruff check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports
+
+fix: setup ## Format, and mend what can be mended by itself
+	@$(RUN)/ruff format .
+	@$(RUN)/ruff check --fix .
+
+bench: setup ## Measure against bare tools in one run (takes minutes)
+	@$(RUN)/python benchmarks/backup.py
+
+.PHONY: help setup demo up test check fix bench
