@@ -30,7 +30,7 @@ def main() -> None:
     command = [uv, "sync", "--frozen", "--all-extras", "--all-groups", "--quiet", "--python", sys.executable]
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(ROOT / ".venv")}
     environment.pop("VIRTUAL_ENV", None)
-    result = subprocess.run(command, cwd=ROOT, env=environment, check=False)  # noqa: S603
+    result = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     if result.returncode != 0:
         sys.exit("uv could not install what uv.lock lists; its message stands above.")
 

@@ -64,9 +64,7 @@ def logged_events() -> set[str]:
     events = set()
     for path in (ROOT / "src").rglob("*.py"):
         source = path.read_text(encoding="utf-8")
-        events |= set(
-            re.findall(r"(?i)\b_?log\w*(?:\.\w+)?\(\s*(?:logging\.\w+,\s*)?\"([a-z_]+\.[a-z_]+)\"", source)
-        )
+        events |= set(re.findall(r"(?i)\b_?log\w*(?:\.\w+)?\(\s*(?:logging\.\w+,\s*)?\"([a-z_]+\.[a-z_]+)\"", source))
     return events
 
 

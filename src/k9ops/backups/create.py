@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
 from sqlalchemy.engine import Engine
 
-from k9ops import __version__
 from k9ops.backups.archives import ArchiveWriter, check_digest
 from k9ops.backups.catalogue import (
     Backup,
@@ -183,7 +183,7 @@ def _describe(plan: _Plan, writer: ArchiveWriter, sha256: str) -> Manifest:
         schema_revision=snapshot.schema_revision,
         owners=snapshot.owners,
         grantees=snapshot.grantees,
-        k9ops_version=__version__,
+        k9ops_version=version("k9ops"),
     )
 
 

@@ -369,9 +369,7 @@ def test_execute_inline_records_the_run_and_refuses_an_ended_one(
         execute_inline(engine, broker, get_settings(), run_id)
 
 
-def test_execute_inline_puts_the_run_back_when_a_person_interrupts_it(
-    engine: Engine, broker: K9opsRedisBroker
-) -> None:
+def test_execute_inline_puts_the_run_back_when_a_person_interrupts_it(engine: Engine, broker: K9opsRedisBroker) -> None:
     @dramatiq.actor(broker=broker, queue_name="tests")
     def interrupted() -> Outcome:
         raise KeyboardInterrupt

@@ -145,7 +145,13 @@ def test_finish_run_records_its_follow_ups_once(engine: Engine) -> None:
 def test_retry_run_waits_in_the_ledger_until_it_is_due(engine: Engine) -> None:
     run_id = record(engine)
     assert retry_run(
-        engine, must_claim(engine, run_id), delay_s=600, outcome="retrying", message="Away.", error_class="X", traceback=None
+        engine,
+        must_claim(engine, run_id),
+        delay_s=600,
+        outcome="retrying",
+        message="Away.",
+        error_class="X",
+        traceback=None,
     )
     assert take_unsent_runs(engine, resend_after_s=60) == []
     with engine.begin() as connection:
@@ -168,7 +174,10 @@ def test_renew_leases_keeps_progress_and_tells_of_cancellation_and_loss(engine: 
     lose_lease(engine, lost.run.id)
     rescue_lost_runs(engine)
     renewed = renew_leases(
-        engine, [(held, {"done": 1, "total": 2, "unit": "bytes"}), (cancelled, None), (lost, None)], owner="me", lease_s=60
+        engine,
+        [(held, {"done": 1, "total": 2, "unit": "bytes"}), (cancelled, None), (lost, None)],
+        owner="me",
+        lease_s=60,
     )
     assert renewed == {held.run.id: False, cancelled.run.id: True}
     run = get_run(engine, held.run.id)
@@ -201,7 +210,11 @@ def test_rescue_lost_runs_ends_a_run_whose_cancellation_was_asked_for(engine: En
 def test_take_unsent_runs_gives_each_run_to_one_caller(engine: Engine) -> None:
     ids = {record(engine, is_sent=False) for _ in range(40)}
     with ThreadPoolExecutor(4) as pool:
-        taken = [run.id for runs in pool.map(lambda _: take_unsent_runs(engine, resend_after_s=60, limit=15), range(4)) for run in runs]
+        taken = [
+            run.id
+            for runs in pool.map(lambda _: take_unsent_runs(engine, resend_after_s=60, limit=15), range(4))
+            for run in runs
+        ]
     assert len(taken) == len(set(taken))
     assert set(taken) <= ids
 
@@ -211,9 +224,7 @@ def test_take_unsent_runs_sends_a_lost_message_again_later_each_time(engine: Eng
 
     def age(seconds: int) -> list[uuid.UUID]:
         with engine.begin() as connection:
-            connection.execute(
-                text("UPDATE k9ops.run SET sent_at = now() - make_interval(secs => :s)"), {"s": seconds}
-            )
+            connection.execute(text("UPDATE k9ops.run SET sent_at = now() - make_interval(secs => :s)"), {"s": seconds})
         return [run.id for run in take_unsent_runs(engine, resend_after_s=60)]
 
     assert age(59) == []
