@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     )
     resend_after_s: int = _setting(
         "K9OPS_RESEND_AFTER_S",
-        60,
+        10,
         "A sent run that nobody claimed is sent again after this; the wait doubles each time.",
         unit="s",
         ge=1,
