@@ -13,7 +13,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tomllib
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -24,7 +23,7 @@ TOOLS = ROOT / ".tools"
 
 def main() -> None:
     """Make or renew .venv; end with one sentence when that cannot be."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this runs before anything has checked it)
         sys.exit(f"k9ops needs Python 3.11 or newer; this is {platform.python_version()}. Try: make PYTHON=python3.12")
     uv = find_uv() or fetch_uv()
     command = [uv, "sync", "--frozen", "--all-extras", "--all-groups", "--quiet", "--python", sys.executable]
@@ -64,6 +63,8 @@ def fetch_uv() -> str:
 
 def find_uv_wheel() -> dict[str, str]:
     """Return url, hash and version of uv's wheel for this machine."""
+    import tomllib  # not at the top: an older Python must still reach the sentence in main()
+
     lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
     package = next(item for item in lock["package"] if item["name"] == "uv")
     machine, libc = platform.machine(), "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"

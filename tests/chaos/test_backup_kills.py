@@ -1,4 +1,4 @@
-"""A worker killed with SIGKILL at each point of a backup: after a restart every run has ended once, and nothing is left."""
+"""A worker killed at each point of a backup: after a restart every run has ended once, and nothing is left."""
 
 from __future__ import annotations
 

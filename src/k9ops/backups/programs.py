@@ -108,9 +108,8 @@ class _Pump:
     """Moves bytes between a process and us, whichever side is ready."""
 
     def __init__(self, process: subprocess.Popen[bytes], source: Iterable[bytes], sink: Sink | None) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise ValueError("the process needs three pipes")
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._source = iter(source)
         self._sink = sink
