@@ -27,7 +27,7 @@ def main() -> None:
         sys.exit(f"k9ops needs Python 3.11 or newer; this is {platform.python_version()}. Try: make PYTHON=python3.12")
     uv = find_uv() or fetch_uv()
     command = [uv, "sync", "--frozen", "--all-extras", "--all-groups", "--quiet", "--python", sys.executable]
-    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(ROOT / ".venv")}
+    environment = {"UV_SYSTEM_CERTS": "1", **os.environ, "UV_PROJECT_ENVIRONMENT": str(ROOT / ".venv")}
     environment.pop("VIRTUAL_ENV", None)
     result = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     if result.returncode != 0:
