@@ -170,10 +170,8 @@ def pin(backup: Backup, reason: str) -> Backup:
     Raises:
         BackupNotFound: It is no longer there.
     """
-    pinned_at = datetime.now(UTC)
-    return update_state(
-        backup, lambda state: state.model_copy(update={"pinned_at": pinned_at, "pinned_reason": reason})
-    )
+    pinned = {"pinned_at": datetime.now(UTC), "pinned_reason": reason}
+    return update_state(backup, lambda state: state.model_copy(update=pinned))
 
 
 def unpin(backup: Backup) -> Backup:

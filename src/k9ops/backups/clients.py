@@ -80,16 +80,18 @@ def choose_client(
     needs_zstd: bool = False,
     has_zstd: Callable[[PostgresClient], bool] = PostgresClient.has_zstd,
 ) -> PostgresClient:
-    """Choose the newest client whose dump restores into the same server without an error.
+    """Choose the client whose dump restores into the same server without an error.
 
-    That is one as new as the server or newer, but not 17 or later for a server before 17.
+    That is one as new as the server or newer, but not 17 or later for a server before 17. Of these the newest one
+    that compresses with zstd; if none does, the newest. (The embedded server's wheel has neither zstd nor TLS, so it
+    is the last resort where a complete client was installed for the machine.)
 
     Args:
         clients: What was found.
         server_major: Major version of the server to dump or to restore into.
         archive_major: Major version of the client that wrote the archive to restore; 0 for a dump.
         needs_zstd: Whether the archive to restore is compressed inside with zstd.
-        has_zstd: Asked only when that matters.
+        has_zstd: Tells whether a client has it.
 
     Raises:
         ClientUnsuitable: None fits; says what was found and what to install.
@@ -102,7 +104,7 @@ def choose_client(
         and (not needs_zstd or has_zstd(client))
     ]
     if suitable:
-        return max(suitable, key=lambda client: client.major)
+        return max(suitable, key=lambda client: (has_zstd(client), client.major))
     found = ", ".join(sorted({client.version for client in clients})) or "none"
     wanted = f"PostgreSQL {server_major}" + (" with zstd" if needs_zstd else "")
     raise ClientUnsuitable(

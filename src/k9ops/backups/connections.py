@@ -21,7 +21,11 @@ from k9ops.outcome import Execution
 
 STOP_POLL_S = 0.25
 
+_CANCEL_TIMEOUT_S = 5
+
 _SECRETS = frozenset({"password", "sslpassword"})
+# A peer that vanished is noticed within a minute (libpq's parameters).
+_DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 _UNLIMITED = """
     SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
     'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
@@ -79,36 +83,32 @@ def target_of(url: URL, settings: Settings) -> DatabaseTarget:
     """Return the libpq parameters of a URL as SQLAlchemy understands it."""
     _, arguments = url.get_dialect()().create_connect_args(url)
     parameters = {key: str(value) for key, value in arguments.items()}
-    parameters.setdefault("connect_timeout", str(settings.connect_timeout_s))
+    for name, value in (*_DEAD_PEER.items(), ("connect_timeout", settings.connect_timeout_s)):
+        parameters.setdefault(name, str(value))
     parameters["application_name"] = "k9ops backups"
     return DatabaseTarget(parameters)
 
 
 @contextlib.contextmanager
 def open_session(target: DatabaseTarget) -> Iterator[Session]:
-    """Connect without any limit on time, each statement its own transaction.
+    """Connect without any limit on time, each statement its own transaction; errors in the block are translated.
 
     Raises:
-        DatabaseUnavailable: The server does not answer or refuses.
+        DatabaseUnavailable: The server does not answer, refuses, or ended the session.
+        DatabaseInvalid: The role lacks a privilege.
     """
-    with server_errors():
+    with _server_errors():
         session = psycopg.connect(make_conninfo("", **target.parameters), autocommit=True)
-        session.execute(_UNLIMITED)
-    try:
-        yield session
-    finally:
-        with contextlib.suppress(psycopg.Error):
-            session.close()
+        try:
+            session.execute(_UNLIMITED)
+            yield session
+        finally:
+            with contextlib.suppress(psycopg.Error):
+                session.close()
 
 
 @contextlib.contextmanager
-def server_errors() -> Iterator[None]:
-    """Turn errors of an absent server, or of a role that may not do this, into ours.
-
-    Raises:
-        DatabaseUnavailable: The server does not answer, or ended the session.
-        DatabaseInvalid: The role lacks a privilege.
-    """
+def _server_errors() -> Iterator[None]:
     try:
         with database_errors():
             yield
@@ -126,7 +126,8 @@ def fetch_stoppably(
             try:
                 execution.check_stop()
             except BaseException:
-                session.cancel_safe(timeout=5)
+                with contextlib.suppress(psycopg.Error):
+                    session.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
                 raise
         return future.result()
 

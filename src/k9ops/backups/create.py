@@ -25,13 +25,13 @@ from k9ops.backups.catalogue import (
 )
 from k9ops.backups.clients import PostgresClient, choose_client, find_clients
 from k9ops.backups.connections import DatabaseTarget, target_of
-from k9ops.backups.durable import fsync_folder, open_folder, open_partial, write_durably
+from k9ops.backups.durable import BUSY_MESSAGE, fsync_folder, is_being_written, open_folder, open_partial, write_durably
 from k9ops.backups.manifest import BackupState, Compression, Manifest, Verification, encode, major_of
 from k9ops.backups.programs import run_program
 from k9ops.backups.snapshot import Snapshot, open_snapshot
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
-from k9ops.errors import BackupDamaged, BackupNotFound, ClientFailed, DiskFull
+from k9ops.errors import BackupDamaged, BackupNotFound, ClientFailed, DiskFull, TransientError
 from k9ops.outcome import Execution
 
 _PIPE_COMPRESSION: Compression = "zstd-stream"
@@ -80,12 +80,14 @@ def create_backup(settings: Settings, engine: Engine, *, backup_id: str, executi
     folder = open_folder(settings.backup_dir)
     sweep(folder)
     with open_partial(partial_path(folder, backup_id)) as file:
+        if is_being_written(archive_path(folder, backup_id)):
+            raise TransientError(BUSY_MESSAGE, backup_id=backup_id)
         existing = _find_whole(folder, backup_id, execution)
         if existing is not None:
             log.info("backup.reused", backup_id=backup_id)
             return existing
         target = target_of(engine.url, settings)
-        with open_snapshot(target, execution=execution) as (session, snapshot):
+        with open_snapshot(target, lock_wait_s=settings.backup_stall_s, execution=execution) as (session, snapshot):
             plan = _make_plan(settings, folder, backup_id, snapshot, started_at)
             manifest = _write_archive(settings, plan, file, target=target.at_host_of(session), execution=execution)
         backup = _publish(folder, manifest)

@@ -14,6 +14,7 @@ from k9ops.errors import DiskFull, TransientError
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+BUSY_MESSAGE = "This backup is being written by another process."
 
 
 def open_folder(folder: Path) -> Path:
@@ -35,12 +36,11 @@ def fsync_folder(folder: Path) -> None:
 def write_durably(path: Path, content: bytes) -> None:
     """Write a small file whole, or leave what was there before."""
     temporary = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-    with disk_errors(), os.fdopen(descriptor, "wb") as file:
+    with disk_errors(), open_partial(temporary) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.rename(path)
+        temporary.rename(path)
     fsync_folder(path.parent)
 
 
@@ -74,6 +74,15 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
                 path.unlink()
         with disk_errors():
             file.close()
+
+
+def is_being_written(path: Path) -> bool:
+    """Tell whether the writer of a file still holds it, under whatever name it began."""
+    try:
+        with path.open("rb") as file:
+            return not _try_lock(file)
+    except FileNotFoundError:
+        return False
 
 
 def remove_abandoned(path: Path) -> bool:
@@ -113,7 +122,7 @@ def _lock_by_name(path: Path) -> BinaryIO:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE), "r+b")
         if not _try_lock(file):
             file.close()
-            raise TransientError("This backup is being written by another process.", file=path.name)
+            raise TransientError(BUSY_MESSAGE, file=path.name)
         if _is_same_file(file, path):
             file.truncate(0)
             return file

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 
 from k9ops.backups.archives import check_digest
 from k9ops.backups.catalogue import Backup
-from k9ops.backups.connections import DatabaseTarget, Session, open_session, server_errors, target_of
+from k9ops.backups.connections import DatabaseTarget, Session, open_session, target_of
 from k9ops.backups.create import create_backup
 from k9ops.backups.databases import copy_properties, database_exists
 from k9ops.backups.restore import RestoreReport, open_maintenance_session, restored_beside
@@ -83,31 +83,38 @@ def restore_over_live(
         check_digest(safety, execution=execution)
         with restored_beside(settings, backup, session, execution=execution) as (name, restored):
             cancelled_runs = _cancel_open_runs(target.with_database(name))
-            with server_errors():
-                not_copied = copy_properties(session, live, name)
+            not_copied = copy_properties(session, live, name)
             execution.check_stop()
-            previous = previous_name(live, datetime.now(UTC))
+            moment = datetime.now(UTC)
+            previous = aside_name(live, "before", moment)
             _swap(session, target, live=live, new=name, previous=previous)
     log.info("backup.restored", backup_id=backup.backup_id, database=live, previous_database=previous)
-    failed = previous_name(f"{live}_restored", datetime.now(UTC))
     return OverLiveReport(
         restore=RestoreReport(**{**vars(restored), "database": live}),
         safety_backup_id=safety.backup_id,
         previous_database=previous,
         cancelled_runs=cancelled_runs,
         properties_not_copied=not_copied,
-        undo=f'ALTER DATABASE "{live}" RENAME TO "{failed}"; ALTER DATABASE "{previous}" RENAME TO "{live}";',
+        undo=_undo(live, previous, aside_name(live, "restored", moment)),
     )
 
 
-def previous_name(database: str, moment: datetime) -> str:
-    """Return `database_before_TIMESTAMP`, cut so that PostgreSQL takes it whole."""
-    suffix = f"_before_{moment:%Y%m%dT%H%M%SZ}"
+def aside_name(database: str, word: str, moment: datetime) -> str:
+    """Return `DATABASE_WORD_TIMESTAMP`, cut so that PostgreSQL takes it whole."""
+    suffix = f"_{word}_{moment:%Y%m%dT%H%M%SZ}"
     return database.encode()[: _NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
 
 
+def _undo(live: str, previous: str, aside: str) -> str:
+    renames = [
+        SQL("ALTER DATABASE {} RENAME TO {};").format(Identifier(old), Identifier(new)).as_string()
+        for old, new in ((live, aside), (previous, live))
+    ]
+    return " ".join(renames)
+
+
 def _cancel_open_runs(target: DatabaseTarget) -> int:
-    with open_session(target) as session, server_errors():
+    with open_session(target) as session:
         found = session.execute("SELECT to_regclass('k9ops.run') IS NOT NULL").fetchone()
         return session.execute(_CANCEL_RUNS).rowcount if found and found[0] else 0
 
@@ -119,7 +126,7 @@ def _swap(session: Session, target: DatabaseTarget, *, live: str, new: str, prev
     """
     for attempt in range(1, _RENAME_ATTEMPTS + 1):
         try:
-            with server_errors(), _Terminator(target.with_database(session.info.dbname), live), session.transaction():
+            with _Terminator(target.with_database(session.info.dbname), live), session.transaction():
                 for old, name in ((live, previous), (new, live)):
                     session.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(old), Identifier(name)))
             return
@@ -148,7 +155,7 @@ class _Terminator:
 
     def _run(self) -> None:
         try:
-            with open_session(self._target) as session, server_errors():
+            with open_session(self._target) as session:
                 while not self._done.wait(_TERMINATE_EVERY_S):
                     session.execute(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self._database]

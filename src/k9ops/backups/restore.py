@@ -17,7 +17,6 @@ from k9ops.backups.connections import (
     Session,
     fetch_stoppably,
     open_session,
-    server_errors,
     target_of,
 )
 from k9ops.backups.databases import database_exists
@@ -91,8 +90,7 @@ def restore_backup(settings: Settings, backup: Backup, *, database: str, executi
         if database_exists(session, database):
             raise DatabaseInvalid(f"A database {database} exists already; choose another name.")
         with restored_beside(settings, backup, session, execution=execution) as (name, report):
-            with server_errors():
-                session.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(database)))
+            session.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(database)))
             done = RestoreReport(**{**vars(report), "database": database})
     log.info("backup.restored", backup_id=backup.backup_id, database=database, duration_s=done.duration_s)
     return done
@@ -157,8 +155,7 @@ def restored_beside(
 def _find_owners_note(session: Session, backup: Backup) -> str | None:
     manifest = backup.manifest
     names = {"all": [*manifest.owners, *manifest.grantees], "owners": list(manifest.owners)}
-    with server_errors():
-        row: Any = session.execute(_ROLES_PRESENT, names).fetchone()
+    row: Any = session.execute(_ROLES_PRESENT, names).fetchone()
     missing, is_superuser, may_give = row
     if missing:
         return (
@@ -172,5 +169,5 @@ def _find_owners_note(session: Session, backup: Backup) -> str | None:
 
 def _analyze(target: DatabaseTarget, execution: Execution) -> None:
     """Archives hold no planner statistics; without them the first queries would be slow."""
-    with open_session(target) as session, server_errors():
+    with open_session(target) as session:
         fetch_stoppably(session, "ANALYZE", execution=execution)

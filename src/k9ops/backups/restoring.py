@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from k9ops.backups.archives import read_for_restore
 from k9ops.backups.catalogue import Backup
 from k9ops.backups.clients import choose_client, find_clients
-from k9ops.backups.connections import DatabaseTarget, Session, open_session, server_errors
+from k9ops.backups.connections import DatabaseTarget, Session, open_session
 from k9ops.backups.databases import server_version
 from k9ops.backups.manifest import TableDifference, major_of
 from k9ops.backups.programs import run_program
@@ -72,8 +72,7 @@ def restore_archive(
         execution.report_progress(read_bytes, manifest.size_bytes, "bytes")
 
     def is_busy() -> bool:
-        with server_errors():
-            return session.execute(_BUSY, [target.database]).fetchone() is not None
+        return session.execute(_BUSY, [target.database]).fetchone() is not None
 
     result = run_program(
         [client.pg_restore, "--format=custom", "--exit-on-error", *options],
@@ -85,8 +84,7 @@ def restore_archive(
     )
     if result.return_code == 0 and not result.first_error:
         return
-    with server_errors():
-        session.execute("SELECT 1")
+    session.execute("SELECT 1")
     problem = result.first_error or f"code {result.return_code}"
     if any(words in result.messages.lower() for words in _SERVER_TROUBLE) or result.return_code < 0:
         raise ClientFailed(f"pg_restore ended with an error: {problem}.", messages=result.messages)
@@ -101,7 +99,7 @@ def compare_rows(
     Returns:
         Rows found, and the tables that differ.
     """
-    with open_session(target) as session, server_errors():
+    with open_session(target) as session:
         found = count_rows(session, execution=execution)
     return sum(found.values()), find_differences(expected, found)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from k9ops.backups.connections import Session, server_errors
+from k9ops.backups.connections import Session
 from k9ops.backups.databases import create_database, drop_database
 from k9ops.backups.manifest import DatabaseShape
 from k9ops.config.logging import get_logger
@@ -37,15 +37,14 @@ def scratch_database(session: Session, shape: DatabaseShape) -> Iterator[str]:
         DatabaseUnavailable: The server went away.
     """
     name = f"{_own_prefix(session)}{secrets.token_hex(4)}"
-    with server_errors():
-        session.execute("SELECT pg_advisory_lock(%s)", [_lock_key(name)])
-        try:
-            create_database(session, name, shape)
-        except psycopg.errors.InsufficientPrivilege as exc:
-            raise DatabaseInvalid("The database role may not create databases.", reason=str(exc)) from exc
-        except (psycopg.DataError, psycopg.ProgrammingError) as exc:
-            message = f"The server cannot make such a database: {exc.diag.message_primary}."
-            raise DatabaseInvalid(message, reason=str(exc)) from exc
+    session.execute("SELECT pg_advisory_lock(%s)", [_lock_key(name)])
+    try:
+        create_database(session, name, shape)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise DatabaseInvalid("The database role may not create databases.", reason=str(exc)) from exc
+    except (psycopg.DataError, psycopg.ProgrammingError) as exc:
+        message = f"The server cannot make such a database: {exc.diag.message_primary}."
+        raise DatabaseInvalid(message, reason=str(exc)) from exc
     try:
         yield name
     finally:
@@ -61,15 +60,10 @@ def drop_stale_scratch_databases(session: Session) -> tuple[str, ...]:
     Returns:
         Their names.
     """
-    dropped = []
-    with server_errors():
-        prefix = _own_prefix(session)
-        names = session.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [prefix]).fetchall()
-        for (name,) in names:
-            if _drop_if_free(session, name):
-                dropped.append(name)
-                log.warning("scratch_database.dropped", database=name)
-    return tuple(dropped)
+    rows = session.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [_own_prefix(session)]
+    ).fetchall()
+    return tuple(name for (name,) in rows if _drop_if_free(session, name))
 
 
 def _drop_if_free(session: Session, name: str) -> bool:
@@ -78,8 +72,12 @@ def _drop_if_free(session: Session, name: str) -> bool:
         return False
     try:
         drop_database(session, name)
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectInUse) as exc:
+        log.warning("scratch_database.kept", database=name, reason=str(exc))
+        return False
     finally:
         session.execute("SELECT pg_advisory_unlock(%s)", [_lock_key(name)])
+    log.warning("scratch_database.dropped", database=name)
     return True
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from psycopg import IsolationLevel
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
-from k9ops.backups.connections import DatabaseTarget, Session, fetch_stoppably, open_session, server_errors
+from k9ops.backups.connections import DatabaseTarget, Session, fetch_stoppably, open_session
 from k9ops.backups.databases import read_shape, server_version
 from k9ops.backups.manifest import DatabaseShape
+from k9ops.errors import TransientError
 from k9ops.outcome import Execution
 
 # What pg_dump writes rows for: ordinary tables and leaf partitions, without those of an extension.
@@ -74,21 +76,28 @@ class Snapshot:
 
 
 @contextlib.contextmanager
-def open_snapshot(target: DatabaseTarget, *, execution: Execution) -> Iterator[tuple[Session, Snapshot]]:
+def open_snapshot(
+    target: DatabaseTarget, *, lock_wait_s: int, execution: Execution
+) -> Iterator[tuple[Session, Snapshot]]:
     """Export a snapshot and count all tables in it; it stays valid until the end of the block.
 
     A counted table stays locked against TRUNCATE, which does not respect snapshots, until the block ends.
 
     Raises:
+        TransientError: A table stayed locked for longer than `lock_wait_s`.
         DatabaseUnavailable: The server went away.
         DatabaseInvalid: The role may not read a table.
     """
     with open_session(target) as session:
-        with server_errors():
-            session.isolation_level = IsolationLevel.REPEATABLE_READ
-            session.read_only = True
-            session.autocommit = False
+        session.isolation_level = IsolationLevel.REPEATABLE_READ
+        session.read_only = True
+        session.execute(SQL("SET lock_timeout = {}").format(Literal(f"{lock_wait_s}s")))
+        session.autocommit = False
+        try:
             snapshot = _take(session, execution)
+        except psycopg.errors.LockNotAvailable as exc:
+            message = f"Another session has locked a table for over {lock_wait_s} s."
+            raise TransientError(message, reason=str(exc)) from exc
         yield session, snapshot
 
 

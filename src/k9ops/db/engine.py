@@ -90,7 +90,8 @@ def describe_process(argv: list[str], pid: int) -> str:
 def create_engine_for(url: URL, settings: Settings, *, application_name: str) -> Engine:
     """Return an engine with the time limits of the settings; it connects on first use.
 
-    Sessions run in UTC. What the URL's query says (several hosts, `sslmode`, `connect_timeout`, `options`, …)
+    Sessions run in UTC. Their search path is `public`, for a role called k9ops would see schema `k9ops` before it.
+    What the URL's query says (several hosts, `sslmode`, `connect_timeout`, `options`, …)
     goes to libpq and wins over the values given here.
 
     Args:
@@ -110,6 +111,7 @@ def create_engine_for(url: URL, settings: Settings, *, application_name: str) ->
 def _connect_args(url: URL, settings: Settings, application_name: str) -> dict[str, Any]:
     session = {
         "timezone": "UTC",
+        "search_path": "public",
         "statement_timeout": settings.statement_timeout_s * _MS_PER_S,
         "lock_timeout": settings.lock_timeout_s * _MS_PER_S,
     }

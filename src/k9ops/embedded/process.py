@@ -152,9 +152,11 @@ class ServerProcess:
             EmbeddedServerFailed: It ended, or was not ready within a minute.
         """
         deadline = time.monotonic() + _START_LIMIT_S
-        while not is_ready():
+        while True:
             if self.has_exited(within_s=_POLL_S):
                 raise EmbeddedServerFailed("The server ended while it started.")
+            if is_ready():
+                return
             if time.monotonic() > deadline:
                 raise EmbeddedServerFailed(f"The server was not ready after {_START_LIMIT_S:.0f} s.")
 

@@ -156,5 +156,5 @@ def _add_incidents(unit: SampleUnit) -> None:
                 location=project["location"],
                 severity=unit.pick(("LOW", "MEDIUM", "HIGH", "CRITICAL")),
                 resolved=is_resolved,
-                resolution_date=day + timedelta(days=2) if is_resolved else None,
+                resolution_date=min(unit.today, day + timedelta(days=2)) if is_resolved else None,
             )

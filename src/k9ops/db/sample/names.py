@@ -83,12 +83,12 @@ INCIDENT_DETAILS = (
     "نُقل الكلب إلى العيادة البيطرية وحالته مستقرة.",
 )
 NOTIFICATIONS = {
-    "SCHEDULE_CREATED": ("جدول جديد", "تم إنشاء جدول يوم {day} لمشروع {project}."),
-    "EMPLOYEE_REPLACED": ("استبدال سائس", "تم استبدالك بالزميل {person} في مشروع {project}."),
+    "SCHEDULE_CREATED": ("جدول جديد", "تم إنشاء جدول يوم {day} ({project})."),
+    "EMPLOYEE_REPLACED": ("استبدال سائس", "تم استبدالك بالزميل {person} ({project})."),
     "TASK_ASSIGNED": ("مهمة جديدة", "أُسندت إليك مهمة تفتيش مع الكلب {dog} بتاريخ {day}."),
     "REPORT_SUBMITTED": ("تقرير جديد", "أرسل {person} تقرير يوم {day} للمراجعة."),
     "REPORT_APPROVED": ("اعتماد تقرير", "تم اعتماد تقريرك ليوم {day}. شكراً لك."),
     "REPORT_REJECTED": ("رفض تقرير", "رُفض تقريرك ليوم {day}: يرجى إكمال بيانات الكلب {dog}."),
-    "REPORT_EDITS_REQUESTED": ("طلب تعديل", "مطلوب تعديل تقرير يوم {day} لمشروع {project}."),
+    "REPORT_EDITS_REQUESTED": ("طلب تعديل", "مطلوب تعديل تقرير يوم {day} ({project})."),
     "REPORT_FORWARDED_TO_ADMIN": ("تحويل تقرير", "حُوّل تقرير {person} ليوم {day} إلى الإدارة العامة."),
 }

@@ -117,7 +117,7 @@ def _add_health_and_care(unit: SampleUnit, report: Row) -> None:
 
 
 def _add_notifications(unit: SampleUnit) -> None:
-    schedules, days = unit.rows["daily_schedule"], unit.days(_NOTIFICATION_DAYS)
+    schedules, days = unit.rows["daily_schedule"], unit.days(_NOTIFICATION_DAYS, ending_in_days=-1)
     for _ in range(_NOTIFICATIONS):
         kind, day = unit.label("notificationtype"), unit.pick(days)
         title, message = names.NOTIFICATIONS[kind]
@@ -137,7 +137,7 @@ def _add_notifications(unit: SampleUnit) -> None:
             related_id=str(unit.pick(schedules)["id"]),
             related_type="DailySchedule",
             read=read,
-            read_at=created_at + timedelta(minutes=unit.random.randrange(1, 2000)) if read else None,
+            read_at=created_at + timedelta(minutes=unit.random.randrange(1, 240)) if read else None,
             created_at=created_at,
         )
 
@@ -159,5 +159,5 @@ def _add_audit(unit: SampleUnit) -> None:
             user_agent="Mozilla/5.0",
             session_id=None,
             extra_data=None,
-            created_at=unit.moment(unit.pick(unit.days(120)), from_hour=0, to_hour=24),
+            created_at=unit.moment(unit.pick(unit.days(120, ending_in_days=-1)), from_hour=0, to_hour=24),
         )

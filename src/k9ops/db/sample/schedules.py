@@ -34,7 +34,7 @@ def add_schedules(unit: SampleUnit) -> None:
 
 def _add_schedule(unit: SampleUnit, day: date, project: Row | None) -> Row:
     is_forgotten = unit.chance(_FORGOTTEN_SHARE) or day > unit.today - timedelta(days=_FORGOTTEN_DAYS)
-    created_at = unit.moment(day - timedelta(days=2))
+    created_at = unit.moment(min(day, unit.today) - timedelta(days=2))
     locked_at = None if is_forgotten else datetime.combine(day, time(20, 59))
     return unit.add(
         "daily_schedule",

@@ -66,8 +66,3 @@ def upgrade() -> None:
     ):
         where = sa.text(condition) if condition else None
         op.create_index(name, "run", columns, unique=unique, schema="k9ops", postgresql_where=where)
-
-
-def downgrade() -> None:
-    """Drop table `run`."""
-    op.drop_table("run", schema="k9ops")
