@@ -101,10 +101,10 @@ def _restore_and_compare(
 
 
 def _log(backup: Backup, verification: Verification) -> None:
-    facts = {"backup_id": backup.backup_id, "duration_s": verification.duration_s, "reason": verification.reason}
+    facts = {"backup_id": backup.backup_id, "duration_s": verification.duration_s}
     if verification.state == "verified":
         log.info("backup.verified", tables=verification.tables_compared, rows=verification.rows_compared, **facts)
     elif verification.state == "failed":
-        log.error("backup.verification_failed", differences=len(verification.differences), **facts)
+        log.error("backup.verification_failed", reason=verification.reason, **facts)
     else:
-        log.warning("backup.unverified", **facts)
+        log.warning("backup.unverified", reason=verification.reason, **facts)

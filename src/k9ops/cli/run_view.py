@@ -24,6 +24,8 @@ from k9ops.ledger.model import Run
 
 SHORT_ID = 8
 
+_COUNTS = frozenset({"rows", "tables", "rows_compared", "tables_compared"})
+
 
 def print_runs(runs: Sequence[Run], zone: ZoneInfo) -> None:
     """Print a list of runs, one line each."""
@@ -89,8 +91,10 @@ def print_outcome(run: Run, *, with_evidence: bool = True) -> None:
 
 
 def print_evidence(evidence: Mapping[str, Any], *, indent: str = "") -> None:
-    """Print evidence, sizes and counts readable."""
-    print_fields({f"{indent}{name.replace('_', ' ')}": _readable(name, value) for name, value in evidence.items()})
+    """Print evidence, sizes and counts readable; empty lists are left out."""
+    print_fields(
+        {f"{indent}{_label(name)}": _readable(name, value) for name, value in evidence.items() if value not in ([], {})}
+    )
 
 
 def run_document(run: Run, *, parent: Run | None = None, follow_ups: Sequence[Run] = ()) -> dict[str, Any]:
@@ -120,6 +124,10 @@ def _print_history(history: Sequence[Mapping[str, Any]]) -> None:
     print_table((">attempt", "outcome", "ended", "worker", "message"), rows, empty="")
 
 
+def _label(name: str) -> str:
+    return name.removesuffix("_bytes").removesuffix("_s").replace("_", " ")
+
+
 def _readable(name: str, value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
@@ -127,8 +135,10 @@ def _readable(name: str, value: Any) -> str:
         return f"{format_bytes(value)} ({value:,} bytes)"
     if isinstance(value, int | float) and name.endswith("_s"):
         return format_duration(value)
-    if isinstance(value, int):
+    if isinstance(value, int) and name in _COUNTS:
         return f"{value:,}"
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return "\n".join(", ".join(str(part) for part in item.values()) for item in value)
     return value if isinstance(value, str) else _one_line(value)
 
 

@@ -12,6 +12,8 @@ from k9ops.embedded.valkey import ValkeyServer
 
 DATABASE_NAME = "k9"
 
+EmbeddedServer = PostgresServer | ValkeyServer
+
 
 def needs_postgres(loaded: LoadedSettings) -> bool:
     """Tell whether no database was named."""

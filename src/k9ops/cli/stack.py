@@ -8,15 +8,18 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+import typer
+
 from k9ops.cli.announcer import Announcer
+from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.names import load_broker
 from k9ops.cli.output import JsonFlag
-from k9ops.cli.servers import make_postgres, make_valkey, needs_postgres, needs_redis
+from k9ops.cli.servers import EmbeddedServer, make_postgres, make_valkey, needs_postgres, needs_redis
 from k9ops.cli.session import open_settings
 from k9ops.cli.workers import Backoff, WorkerPlan, WorkerProcess, plan_workers
 from k9ops.config.settings import LoadedSettings, Settings, get_loaded_settings, load_settings
@@ -38,17 +41,25 @@ def up(as_json: JsonFlag = False) -> None:
     announcer = Announcer(as_json=as_json)
     stop = threading.Event()
     with _stop_signals(stop), ExitStack() as stack:
-        environment = _start_servers(stack, get_loaded_settings(), announcer)
+        servers = _start_servers(stack, get_loaded_settings(), announcer)
+        environment = _make_environment(stack, get_loaded_settings().settings, servers, announcer)
         _prepare_database(load_settings(environment).settings, announcer)
         crew = _Crew(environment, announcer)
         stack.callback(crew.stop)
         for plan in plan_workers(sorted(load_broker().get_declared_queues())):
             crew.start(plan)
         announcer.say("stack.ready", "Everything runs. Ctrl-C stops it.")
-        while not stop.wait(_POLL_S):
+        lost = None
+        while lost is None and not stop.wait(_POLL_S):
             crew.look_after()
+            lost = next((variable for variable, server in servers.items() if not server.is_running), None)
+        if lost is not None:
+            text = f"The server of {lost} has ended; its log is {servers[lost].log_path}."
+            announcer.say("server.ended", text, log=str(servers[lost].log_path))
         announcer.say("stack.stopping", "Stopping: the workers first.")
     announcer.say("stack.stopped", "Everything is stopped.")
+    if lost is not None:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @contextmanager
@@ -67,24 +78,36 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _start_servers(stack: ExitStack, loaded: LoadedSettings, announcer: Announcer) -> dict[str, str]:
-    """Start what is missing, and return the environment of the workers."""
+def _start_servers(stack: ExitStack, loaded: LoadedSettings, announcer: Announcer) -> dict[str, EmbeddedServer]:
+    """Start the servers that no variable names, and return them by the variable that they stand for."""
     folder = loaded.settings.state_dir.absolute()
-    found: dict[str, str] = {}
+    servers: dict[str, EmbeddedServer] = {}
     if needs_postgres(loaded):
-        postgres = stack.enter_context(make_postgres(folder))
-        found["DATABASE_URL"] = postgres.url
+        servers["DATABASE_URL"] = stack.enter_context(make_postgres(folder))
         announcer.say("server.started", f"PostgreSQL runs on {folder / 'postgres'}.", server="postgres")
     if needs_redis(loaded):
-        valkey = stack.enter_context(make_valkey(folder))
-        found["REDIS_URL"] = valkey.url
+        servers["REDIS_URL"] = stack.enter_context(make_valkey(folder))
         announcer.say("server.started", f"Valkey runs on {folder / 'valkey'}.", server="valkey")
+    return servers
+
+
+def _make_environment(
+    stack: ExitStack, settings: Settings, servers: Mapping[str, EmbeddedServer], announcer: Announcer
+) -> dict[str, str]:
+    """Return the environment of the workers; a file has the part that other commands need."""
+    found = {variable: server.url for variable, server in servers.items()}
     if found:
-        path = stack.enter_context(_environment_file(folder / "env", found))
+        file = _environment_file(
+            settings.state_dir.absolute() / "env", {**found, "K9OPS_BACKUP_DIR": str(settings.backup_dir.absolute())}
+        )
+        path = stack.enter_context(file)
         announcer.say("stack.environment", f"For other k9ops commands, in another terminal: . {path}", path=str(path))
-    log_format = "json" if announcer.as_json else loaded.settings.log_format
-    found["K9OPS_LOG_FORMAT"] = "console" if log_format == "auto" else log_format
-    return {**process_environment(), **found}
+    log_format = "json" if announcer.as_json else settings.log_format
+    return {
+        **process_environment(),
+        **found,
+        "K9OPS_LOG_FORMAT": "console" if log_format == "auto" else log_format,
+    }
 
 
 @contextmanager

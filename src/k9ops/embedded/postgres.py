@@ -81,6 +81,11 @@ class PostgresServer:
         return self._wanted_dir.with_name(f"{self._wanted_dir.name}.log")
 
     @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended since."""
+        return self._server is not None and not self._server.has_exited()
+
+    @property
     def pid(self) -> int:
         """The process id of the running server."""
         return self._running().pid
