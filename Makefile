@@ -17,6 +17,7 @@ up: setup ## Run the whole service here until Ctrl-C
 	@$(RUN)/k9ops up
 
 test: setup ## Run all tests on servers that the session starts itself
+	@$(PYTHON) scripts/system_packages.py postgresql-15
 	@$(RUN)/python -m pytest $(ARGS)
 
 check: setup ## Format, lint, types, import contract

@@ -38,6 +38,7 @@ class Keeper(threading.Thread):
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._is_database_away = False
+        self._rescue_not_before_s = 0.0
 
     def add(self, active: ActiveRun) -> None:
         """Renew this run's lease from now on."""
@@ -75,6 +76,8 @@ class Keeper(threading.Thread):
                     _LOG.info("ledger.reachable")
                 self._is_database_away = False
             except DatabaseUnavailable as exc:
+                # Leases ran out while nobody could renew them: their holders get the time of one lease to do so.
+                self._rescue_not_before_s = time.monotonic() + self._settings.lease_s
                 next_renewal_s = 0.0
                 if not self._is_database_away:
                     _LOG.warning("ledger.unreachable", problem=exc.user_message)
@@ -104,7 +107,7 @@ class Keeper(threading.Thread):
                 active.request_stop("cancelled")
 
     def _look_after_ledger(self, broker: dramatiq.Broker, *, with_rescue: bool) -> None:
-        if with_rescue:
+        if with_rescue and time.monotonic() >= self._rescue_not_before_s:
             for run in rescue_lost_runs(get_engine()):
                 _LOG.warning(
                     "run.rescued",

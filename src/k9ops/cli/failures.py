@@ -63,6 +63,8 @@ class Failure:
 def explain_failure(error: Exception) -> Failure:
     """Return what a person is told about an error; the traceback of a bug goes to the log at level debug."""
     kind = type(error).__name__
+    if isinstance(error, SettingsInvalid):
+        return Failure(error.user_message, EXIT_USAGE, kind)
     if isinstance(error, K9opsError):
         return Failure(mask_passwords(error.user_message), _exit_code(error), kind)
     if isinstance(error, DBAPIError):

@@ -58,9 +58,9 @@ def execute_here(
 
 def _say_where_it_is(run: Run) -> None:
     if run.is_final:
-        print_remark(f"Interrupted: run {run.id} had ended, {run.state}.")
+        print_remark(f"Run {run.id} had ended, {run.state}.")
         return
     print_remark(
-        f"Interrupted: run {run.id} is back in the queue, where a worker may take it."
+        f"Run {run.id} is back in the queue, where a worker may take it."
         f" `k9ops runs cancel {str(run.id)[:SHORT_ID]}` drops it."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +31,8 @@ app.add_typer(backup.app, name="backup")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 # Typer's own base class of every complaint about the command line.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
@@ -51,7 +54,9 @@ def _options(
 
 def main() -> None:
     """Run the command line and end the process with one of the documented exit codes."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -63,19 +68,28 @@ def run_command(arguments: list[str]) -> int:
     except _UsageError as exc:
         return _explain_usage(exc, as_json=as_json)
     except typer.Abort:
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except Exception as exc:
         failure = explain_failure(exc)
         print_error(failure.message, kind=failure.kind, as_json=as_json)
         return failure.exit_code
+    if code == EXIT_INTERRUPTED:
+        print_error("Interrupted.", kind="Interrupted", as_json=as_json)
     return code if isinstance(code, int) else EXIT_OK
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End the command in order, once: what is cleaned up then has time limits of its own."""
+    for ending in _ENDING_SIGNALS:
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _explain_usage(error: Any, *, as_json: bool) -> int:
-    message = str(error.format_message())
+    message = str(error.format_message()).strip()
     if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
         return EXIT_USAGE
+    message = message.replace("Value error, ", "").replace("Input should be", "it must be")
     if error.ctx is not None:
         message = f"{message.rstrip('.')}. Try `{error.ctx.command_path} --help`."
     print_error(message, kind="UsageError", as_json=as_json)

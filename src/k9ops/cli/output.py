@@ -101,15 +101,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[RenderableType]]
     output_console().print(table)
 
 
-def print_fields(fields: Mapping[str, RenderableType | None]) -> None:
-    """Print names with their values; a value of None is left out."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in fields.items():
-        if value is not None:
-            table.add_row(name, Text(value) if isinstance(value, str) else value)
-    output_console().print(table)
+def print_fields(fields: Mapping[str, str | Text | None]) -> None:
+    """Print names with their values; a value of None is left out, further lines of one stand below its first."""
+    shown = {name: value for name, value in fields.items() if value is not None}
+    width = max((len(name) for name in shown), default=0) + 2
+    console = output_console()
+    for name, value in shown.items():
+        text = Text(value) if isinstance(value, str) else value
+        for position, line in enumerate(text.split()):
+            label = name if position == 0 else ""
+            console.print(Text.assemble((f"{label:<{width}}", "bold"), line), soft_wrap=True)
 
 
 def style_state(state: str) -> Text:

@@ -70,6 +70,7 @@ class WorkerProcess:
     def __init__(self, plan: WorkerPlan, *, environment: Mapping[str, str], cwd: Path, output: IO[bytes] | int) -> None:
         self.plan = plan
         self.started_s = time.monotonic()
+        self._is_asked_to_stop = False
         prefetch = {} if plan.prefetch is None else {"dramatiq_queue_prefetch": str(plan.prefetch)}
         identity = [str(os.getpid()), str(os.geteuid()), str(os.getegid())]
         self._process = subprocess.Popen(
@@ -97,8 +98,9 @@ class WorkerProcess:
         return self._process.poll()
 
     def request_stop(self) -> None:
-        """Ask it to put its runs back and end."""
-        if self.exit_code() is None:
+        """Ask it to put its runs back and end; once only, since Dramatiq takes a second signal as an order to die."""
+        if not self._is_asked_to_stop and self.exit_code() is None:
+            self._is_asked_to_stop = True
             self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dramatiq
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
@@ -378,3 +380,56 @@ def test_execute_inline_puts_the_run_back_when_a_person_interrupts_it(engine: En
     with pytest.raises(KeyboardInterrupt):
         execute_inline(engine, broker, get_settings(), run_id)
     assert (get_run(engine, run_id).state, get_run(engine, run_id).attempt) == ("retrying", 0)
+
+
+@contextmanager
+def postgresql_away(engine: Engine, database_url: str) -> Iterator[None]:
+    """End every connection to the test's database and refuse new ones."""
+    server, _, name = database_url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as session:
+        session.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        try:
+            yield
+        finally:
+            session.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def test_worker_records_the_outcome_when_postgresql_comes_back(
+    engine: Engine,
+    broker: K9opsRedisBroker,
+    database_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started, may_end = threading.Event(), threading.Event()
+    calls = []
+    monkeypatch.setattr(logging.getLogger("k9ops.broker"), "handlers", [caplog.handler])
+
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def slow() -> Outcome:
+        calls.append(1)
+        started.set()
+        assert may_end.wait(DEADLINE_S)
+        return Outcome("succeeded", "Done.", {"n": 1})
+
+    with working(broker):
+        run_id = send(engine, broker, slow)
+        assert started.wait(DEADLINE_S)
+        with postgresql_away(engine, database_url):
+            waiting = send_while_away(broker, slow)
+            may_end.set()
+            wait_for(lambda: sum("ledger.unreachable" in str(record.msg) for record in caplog.records) >= 2)
+            assert broker.client.keys("dramatiq:__acks__.*.tests")
+        assert wait_for_end(engine, run_id).state == "succeeded"
+        wait_for(lambda: len(list_runs(engine)) == 2)
+        assert wait_for_end(engine, waiting).state == "succeeded"
+    assert len(calls) == 2
+    assert get_run(engine, run_id).attempt == 1
+
+
+def send_while_away(broker: K9opsRedisBroker, actor: dramatiq.Actor[..., Any]) -> str:
+    """Send as application code does while the ledger is away: the message is in Redis alone."""
+    message = actor.send()
+    assert RECORDED_OPTION not in message.options
+    return message.message_id

@@ -19,8 +19,8 @@ from k9ops.db.engine import dispose_engine, get_engine
 
 WHO = text("SELECT pg_backend_pid(), current_setting('application_name')")
 parent = get_engine()
-connection = parent.connect()
-before = connection.execute(WHO).one()
+with parent.connect() as connection:
+    before = connection.execute(WHO).one()
 child = os.fork()
 if child == 0:
     try:
@@ -38,8 +38,8 @@ if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 assert get_engine() is parent
-assert connection.execute(WHO).one() == before, "the child closed its parent's connection"
-connection.close()
+with parent.connect() as connection:
+    assert connection.execute(WHO).one() == before, "the child closed its parent's connection"
 dispose_engine()
 print("fine")
 """

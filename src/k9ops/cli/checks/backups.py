@@ -15,7 +15,9 @@ from k9ops.cli.checks.database import read_server_version
 from k9ops.cli.checks.finding import Finding
 from k9ops.cli.output import format_bytes, format_moment
 from k9ops.config.settings import Settings
+from k9ops.db.backup_settings import BackupSettings
 from k9ops.db.engine import get_engine
+from k9ops.errors import DatabaseUnavailable
 
 _OLD_AFTER = {"DAILY": timedelta(days=2), "WEEKLY": timedelta(days=9), "MONTHLY": timedelta(days=33)}
 
@@ -72,7 +74,10 @@ def check_last_backup(settings: Settings) -> Iterator[Finding]:
         return
     age = datetime.now(UTC) - verified.created_at
     found = f"{verified.backup_id} of {format_moment(verified.created_at, settings.zone)} is verified."
-    wishes = read_wishes(get_engine())
+    try:
+        wishes = read_wishes(get_engine())
+    except DatabaseUnavailable:
+        wishes = BackupSettings()
     if wishes.wants_backups and age > _OLD_AFTER[wishes.backup_frequency]:
         advice = "Look at `k9ops runs list --job create_backup`."
         yield Finding(name, "warn", f"{found} Newer ones are missing ({wishes.backup_frequency}).", advice)

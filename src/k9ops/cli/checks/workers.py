@@ -12,7 +12,7 @@ from k9ops.cli.names import load_broker
 from k9ops.cli.session import name_requester
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
-from k9ops.errors import BrokerUnavailable, RunStateConflict
+from k9ops.errors import RunStateConflict
 from k9ops.ledger.requests import request_cancel
 
 _CANARY = "canary"
@@ -32,19 +32,12 @@ def check_canary(settings: Settings, *, timeout_s: float) -> Iterator[Finding]:
     """
     engine, broker = get_engine(), load_broker()
     requester = name_requester()
-    try:
-        asked = enqueue_run(
-            engine,
-            broker,
-            settings,
-            find_actor(broker, _CANARY),
-            {},
-            trigger="cli",
-            requested_by=requester,
-            fallback="raise",
-        )
-    except BrokerUnavailable as exc:
-        yield Finding("canary", "fail", f"It could not be sent: {exc.user_message}", "Start Redis first.")
+    asked = enqueue_run(
+        engine, broker, settings, find_actor(broker, _CANARY), {}, trigger="cli", requested_by=requester
+    )
+    if asked.path != "worker":
+        request_cancel(engine, asked.run_id, requested_by=requester)
+        yield Finding("canary", "fail", "It could not be sent: Redis does not take messages.", "Start Redis first.")
         return
     run = follow_run(engine, asked.run_id, timeout_s=timeout_s, is_silent=True)
     if run.state == "succeeded" and run.finished_at is not None:

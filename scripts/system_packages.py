@@ -1,0 +1,76 @@
+"""Installs packages of Debian or Ubuntu that wheels do not carry: as root, or by sudo when that asks no password.
+
+    python3 scripts/system_packages.py NAME...
+
+Where it may not, it names the command to type and ends with 0: nothing that uses this needs the packages to work.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+
+# Each package with a file that shows that it is there, and what stands in for it.
+PACKAGES = {
+    "postgresql-15": (
+        "/usr/lib/postgresql/15/bin/postgres",
+        "the tests take PostgreSQL 17 from a wheel as the older server",
+    ),
+}
+
+# A server package would make a database cluster and start it: only the programs are wanted.
+INSTALL = """
+set -e
+without_cluster=/etc/postgresql-common/createcluster.d/k9ops.conf
+trap 'rm -f "$without_cluster"' EXIT
+mkdir -p "${without_cluster%/*}"
+echo 'create_main_cluster = false' > "$without_cluster"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"
+"""
+
+
+def main() -> None:
+    """Install what is named and missing."""
+    for name in sys.argv[1:]:
+        proof, instead = PACKAGES[name]
+        if glob.glob(proof):
+            continue
+        if not install(name) or not glob.glob(proof):
+            print(f"{name} is not installed: {instead}. To have it: sudo apt-get install {name}", file=sys.stderr)
+
+
+def install(name: str) -> bool:
+    """Try to install a package; tell whether that went well."""
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if not shutil.which("apt-get") or (as_root and not succeeds("sudo", "-n", "true")):
+        return False
+    if not is_on_offer(name) and not (succeeds(*as_root, "apt-get", "-q", "update") and is_on_offer(name)):
+        return False
+    print(f"Installing {name} …", flush=True)
+    return succeeds(*as_root, "sh", "-c", INSTALL, "sh", name) or (
+        succeeds(*as_root, "apt-get", "-q", "update") and succeeds(*as_root, "sh", "-c", INSTALL, "sh", name)
+    )
+
+
+def is_on_offer(name: str) -> bool:
+    """Tell whether the lists of packages that this machine has name a version of it."""
+    shown = subprocess.run(["apt-cache", "policy", name], capture_output=True, text=True, check=False).stdout  # noqa: S607
+    return "Candidate: " in shown and "Candidate: (none)" not in shown
+
+
+def succeeds(*command: str) -> bool:
+    """Run a command, show what it wrote when it failed, and tell whether it went well."""
+    if not shutil.which(command[0]):
+        return False
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        sys.stderr.write(done.stdout[-2000:])
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    main()
