@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -85,7 +86,7 @@ def check_params(actor: dramatiq.Actor[..., Any], params: Mapping[str, Any]) -> 
     """Check that a job takes these parameters.
 
     Raises:
-        ParamsInvalid: Names the parameter that is missing or unknown.
+        ParamsInvalid: Names the parameter that is missing or unknown, or says that a value is not JSON.
     """
     signature = inspect.signature(actor.fn)
     try:
@@ -93,6 +94,12 @@ def check_params(actor: dramatiq.Actor[..., Any], params: Mapping[str, Any]) -> 
     except TypeError as exc:
         known = ", ".join(signature.parameters) or "none"
         raise ParamsInvalid(f"{actor.actor_name}: {exc}; it takes: {known}.") from None
+    try:
+        encoded = json.dumps(params, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as exc:
+        raise ParamsInvalid(f"{actor.actor_name}: a parameter is not JSON ({exc}).") from None
+    if b"\\u0000" in encoded:
+        raise ParamsInvalid(f"{actor.actor_name}: a parameter has a NUL character, which PostgreSQL cannot store.")
 
 
 def parse_slot(value: Any) -> datetime | None:

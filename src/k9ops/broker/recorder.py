@@ -14,7 +14,7 @@ from dramatiq.common import q_name
 from dramatiq.middleware import SkipMessage
 from dramatiq.middleware.shutdown import Shutdown
 from dramatiq.middleware.time_limit import TimeLimitExceeded
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from k9ops.broker.conclude import record_conclusion
 from k9ops.broker.jobs import JOB_OPTIONS, Job, describe_job, parse_slot
@@ -25,7 +25,7 @@ from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
 from k9ops.errors import DatabaseUnavailable, ParamsInvalid, RunInterrupted
 from k9ops.ledger.claims import claim_run
-from k9ops.ledger.conclusion import conclude_error, conclude_return
+from k9ops.ledger.conclusion import Conclusion, conclude_error, conclude_return
 from k9ops.ledger.execution import ActiveRun, current_run, make_owner_name, set_current
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.requests import record_run
@@ -131,7 +131,7 @@ class RunRecorder(dramatiq.Middleware):
             else conclude_error(exception, active, job.retries, is_time_limit=isinstance(exception, TimeLimitExceeded))
         )
         try:
-            self._wait_for_ledger(lambda: record_conclusion(get_engine(), broker, active, conclusion))
+            self._record(broker, active, conclusion)
         except RunInterrupted:
             _LOG.error("run.unrecorded", state=conclusion.state, problem="PostgreSQL was away until the shutdown")
         finally:
@@ -140,6 +140,20 @@ class RunRecorder(dramatiq.Middleware):
             set_current(None)
         if exception is not None and conclusion.action == "finish" and conclusion.state == "failed":
             message.fail()
+
+    def _record(self, broker: dramatiq.Broker, active: ActiveRun, conclusion: Conclusion) -> None:
+        try:
+            self._wait_for_ledger(lambda: record_conclusion(get_engine(), broker, active, conclusion))
+        except RunInterrupted:
+            raise
+        except Exception as exc:
+            # Left open, the run would be executed again and again, each time with an outcome that cannot be stored.
+            _LOG.exception("run.unrecorded", state=conclusion.state, problem=str(exc))
+            message = (
+                f"Its outcome ({conclusion.state or conclusion.action}) could not be stored: {type(exc).__name__}."
+            )
+            substitute = Conclusion("finish", "failed", message, error_class=type(exc).__name__)
+            self._wait_for_ledger(lambda: record_conclusion(get_engine(), broker, active, substitute))
 
     def _claim(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, job: Job) -> ActiveRun | None:
         run_id = uuid.UUID(message.message_id)
@@ -176,7 +190,7 @@ class RunRecorder(dramatiq.Middleware):
         while True:
             try:
                 value = action()
-            except (DatabaseUnavailable, DBAPIError) as exc:
+            except (DatabaseUnavailable, OperationalError, ProgrammingError) as exc:
                 if not is_away:
                     _LOG.warning("ledger.unreachable", problem=str(exc), worker=self._owner)
                 is_away = True

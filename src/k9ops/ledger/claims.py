@@ -210,4 +210,13 @@ def put_back_run(engine: Engine, claim: Claim, *, message: str) -> bool:
 
 def _give_up(connection: Connection, statement: Any, claim: Claim, values: Mapping[str, Any]) -> bool:
     keys = {"id": claim.run.id, "owner": claim.owner, "attempt": claim.run.attempt}
-    return connection.execute(statement, {**keys, **values}).first() is not None
+    storable = {name: _make_storable(value) for name, value in values.items()}
+    return connection.execute(statement, {**keys, **storable}).first() is not None
+
+
+def _make_storable(value: Any) -> Any:
+    """Replace what PostgreSQL has no text for, NUL and lone surrogates: an error's words may hold anything."""
+    if not isinstance(value, str):
+        return value
+    text_value = value.replace("\x00", "\ufffd").replace("\\u0000", "\ufffd")
+    return text_value.encode("utf-8", "replace").decode("utf-8")

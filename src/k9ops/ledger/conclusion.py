@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import traceback as traceback_module
 from dataclasses import dataclass
@@ -57,6 +58,11 @@ class Conclusion:
 def conclude_return(result: Any) -> Conclusion:
     """Decide what a returned value means. Only an `Outcome` can be a success; a returned failure is a failure."""
     if isinstance(result, Outcome):
+        try:
+            json.dumps(result.to_dict(), allow_nan=False)
+        except (TypeError, ValueError) as exc:
+            message = f"The job's evidence cannot be stored, as it is not JSON: {exc}."
+            return Conclusion("finish", "failed", message, error_class="OutcomeInvalid")
         error_class = "OutcomeFailed" if result.state == "failed" else None
         return Conclusion("finish", result.state, result.message, result, error_class=error_class)
     message = _NO_OUTCOME

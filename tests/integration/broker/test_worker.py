@@ -86,6 +86,14 @@ def count_rows(broker: K9opsRedisBroker, calls: list[dict[str, Any]]) -> dramati
                 return None
             case "failure":
                 return {"success": False, "error": "it broke"}
+            case "not json":
+                return Outcome("succeeded", "Done.", {"at": object()})
+            case "not a number":
+                return Outcome("succeeded", "Done.", {"ratio": float("nan")})
+            case "odd text":
+                raise PermanentError("nul \x00, surrogate \ud800, عربي")
+            case "unknown follow-up":
+                return Outcome("succeeded", "Done.", {"n": 1}, (FollowUp("no_such_job", {}),))
             case "skipped":
                 return skipped("Nothing to count.")
         return Outcome("succeeded", f"{rows} rows.", {"rows": rows})
@@ -140,6 +148,10 @@ def test_worker_records_a_message_that_reached_redis_alone(
         ("permanent", "failed", "PermanentError", 1),
         ("nothing", "failed", "OutcomeMissing", 1),
         ("failure", "failed", "OutcomeMissing", 1),
+        ("not json", "failed", "OutcomeInvalid", 1),
+        ("not a number", "failed", "OutcomeInvalid", 1),
+        ("odd text", "failed", "PermanentError", 1),
+        ("unknown follow-up", "failed", "JobUnknown", 1),
     ],
 )
 def test_worker_ends_a_run_as_its_job_ended(
@@ -195,6 +207,9 @@ def test_enqueue_run_refuses_parameters_that_the_job_does_not_take(
         send(engine, broker, count_rows, row=1)
     with pytest.raises(ParamsInvalid, match="with an offset"):
         send(engine, broker, count_rows, slot="2026-11-24T02:00:00")
+    for value in (float("inf"), "a\x00b", {1, 2}):
+        with pytest.raises(ParamsInvalid, match=r"not JSON|NUL"):
+            send(engine, broker, count_rows, rows=value)
     assert list_runs(engine) == []
 
 
