@@ -18,7 +18,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import urllib.parse
 import urllib.request
 import zipfile
@@ -32,7 +31,7 @@ MIRROR_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 def main() -> None:
     """Make or renew .venv; end with one sentence when that cannot be."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - said to whoever has an older one
         sys.exit(f"k9ops needs Python 3.11 or newer; this is {platform.python_version()}. Try: make PYTHON=python3.12")
     mirror = next((os.environ[name] for name in MIRROR_VARIABLES if os.environ.get(name)), None)
     uv = find_uv() or fetch_uv(mirror)
@@ -98,7 +97,7 @@ def find_on_mirror(mirror: str, url: str) -> str:
     link = re.search(rf"""href=["']([^"']*{name})[#"']""", read_url(page_url).decode())
     if link is None:
         sys.exit("The mirror does not have the uv that uv.lock names: install uv by hand, then run this again.")
-    return urllib.parse.urljoin(page_url, link[1])
+    return urllib.parse.urljoin(page_url, str(link[1]))
 
 
 def read_url(url: str) -> bytes:

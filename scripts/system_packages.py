@@ -7,11 +7,11 @@ Where it may not, it names the command to type and ends with 0: nothing that use
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 # Each package with a file that shows that it is there, and what stands in for it.
 PACKAGES = {
@@ -37,10 +37,15 @@ def main() -> None:
     """Install what is named and missing."""
     for name in sys.argv[1:]:
         proof, instead = PACKAGES[name]
-        if glob.glob(proof):
+        if is_there(proof):
             continue
-        if not install(name) or not glob.glob(proof):
+        if not install(name) or not is_there(proof):
             print(f"{name} is not installed: {instead}. To have it: sudo apt-get install {name}", file=sys.stderr)
+
+
+def is_there(proof: str) -> bool:
+    """Tell whether a file exists that an absolute pattern describes."""
+    return any(Path("/").glob(proof.lstrip("/")))
 
 
 def install(name: str) -> bool:

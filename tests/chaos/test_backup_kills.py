@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 import psycopg
 import pytest
-from tests.chaos.killing_worker import POINTS
 
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import enqueue_run
@@ -25,32 +16,10 @@ from k9ops.config.settings import get_settings
 from k9ops.db.engine import get_engine
 from k9ops.db.sample import seed
 from k9ops.ledger.requests import list_runs
+from tests.chaos.killing_worker import POINTS
+from tests.processes import DEADLINE_S, wait_for, worker_process
 
-ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60
 CHAIN = ["apply_retention", "create_backup", "verify_backup"]
-
-
-@contextmanager
-def worker(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "dramatiq", "tests.chaos.killing_worker", "-p", "1", "-t", "1"]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -64,17 +33,17 @@ def test_backup_ends_once_when_its_worker_is_killed(
     mark = tmp_path / "killed"
     environment = {"REDIS_URL": redis_url, "KILL_MARK": str(mark), "KILL_POINT": point}
     run_id = enqueue_run(engine, broker, settings, create_backup, {"only_if_enabled": False}).run_id
-    with worker(environment) as victim:
+    with worker_process("tests.chaos.killing_worker", environment) as victim:
         victim.wait(DEADLINE_S)
     assert mark.exists(), "the worker was never killed"
 
-    with worker(environment):
-        deadline = time.monotonic() + DEADLINE_S
-        while time.monotonic() < deadline:
+    with worker_process("tests.chaos.killing_worker", environment):
+
+        def ended() -> bool:
             runs = list_runs(engine)
-            if len(runs) == len(CHAIN) and all(run.is_final for run in runs):
-                break
-            threading.Event().wait(0.1)
+            return len(runs) == len(CHAIN) and all(run.is_final for run in runs)
+
+        wait_for(ended)
 
     runs = sorted(list_runs(engine), key=lambda run: run.job)
     assert [run.job for run in runs] == CHAIN

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import enqueue_run
@@ -24,36 +18,7 @@ from k9ops.config.settings import get_settings
 from k9ops.db.engine import get_engine
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import get_run
-
-DEADLINE_S = 30
-
-
-@contextmanager
-def worker(log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "dramatiq", "k9ops.actors", "-p", "1", "-t", "2"]
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        threading.Event().wait(0.05)
-    raise AssertionError("it did not happen in time")
+from tests.processes import DEADLINE_S, wait_for, worker_process
 
 
 def run_canary(broker: K9opsRedisBroker) -> Run:
@@ -71,7 +36,7 @@ def run_canary(broker: K9opsRedisBroker) -> Run:
 
 def test_worker_process_answers_and_logs_json_lines(broker: K9opsRedisBroker, redis_url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with worker(log, REDIS_URL=redis_url):
+    with worker_process("k9ops.actors", {"REDIS_URL": redis_url}, log=log):
         run = run_canary(broker)
     assert (run.state, run.path) == ("succeeded", "worker")
     events = [json.loads(line) for line in log.read_text().splitlines()]
@@ -95,7 +60,8 @@ def test_worker_process_offers_metrics_where_it_is_told(
         except urllib.error.URLError:
             return ""
 
-    with worker(tmp_path / "log", REDIS_URL=redis_url, K9OPS_METRICS_PORT=str(port), TMPDIR=str(tmp_path)):
+    environment = {"REDIS_URL": redis_url, "K9OPS_METRICS_PORT": str(port), "TMPDIR": str(tmp_path)}
+    with worker_process("k9ops.actors", environment):
         run_canary(broker)
         metrics = wait_for(lambda: text if "canary" in (text := read()) else "")
     assert 'dramatiq_messages_total{actor_name="canary",queue_name="k9_tasks"} 1.0' in metrics

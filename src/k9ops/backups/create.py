@@ -26,7 +26,7 @@ from k9ops.backups.catalogue import (
 from k9ops.backups.clients import PostgresClient, choose_client, find_clients
 from k9ops.backups.connections import DatabaseTarget, target_of
 from k9ops.backups.durable import BUSY_MESSAGE, fsync_folder, is_being_written, open_folder, open_partial, write_durably
-from k9ops.backups.manifest import BackupState, Compression, Manifest, Verification, encode, major_of
+from k9ops.backups.manifest import BackupState, Compression, Manifest, encode, major_of
 from k9ops.backups.programs import run_program
 from k9ops.backups.snapshot import Snapshot, open_snapshot
 from k9ops.config.logging import get_logger
@@ -196,11 +196,9 @@ def _publish(folder: Path, manifest: Manifest) -> Backup:
     an archive that is not its own. A pin stays.
     """
     backup_id = manifest.backup_id
-    state = BackupState()
-    if manifest_path(folder, backup_id).exists():
-        old_state, _ = read_state(folder, backup_id)
-        state = old_state.model_copy(update={"verification": Verification()})
-        manifest_path(folder, backup_id).unlink()
+    old_state, _ = read_state(folder, backup_id)
+    state = BackupState(pinned_at=old_state.pinned_at, pinned_reason=old_state.pinned_reason)
+    manifest_path(folder, backup_id).unlink(missing_ok=True)
     if state_path(folder, backup_id).exists():
         write_durably(state_path(folder, backup_id), encode(state))
     partial_path(folder, backup_id).rename(archive_path(folder, backup_id))

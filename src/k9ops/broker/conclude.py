@@ -34,14 +34,18 @@ def record_conclusion(engine: Engine, broker: dramatiq.Broker, active: ActiveRun
         _LOG.warning("run.lease_lost", duration_s=duration_s)
     elif conclusion.action == "finish":
         log = _LOG.error if conclusion.state == "failed" else _LOG.info
+        evidence = dict(conclusion.outcome.evidence) if conclusion.outcome else None
+        details = {
+            "evidence": evidence,
+            "error_class": conclusion.error_class,
+            "error_traceback": conclusion.traceback,
+        }
         log(
             "run.finished",
             state=conclusion.state,
             outcome_message=conclusion.message,
             duration_s=duration_s,
-            evidence=dict(conclusion.outcome.evidence) if conclusion.outcome else None,
-            error_class=conclusion.error_class,
-            error_traceback=conclusion.traceback,
+            **{name: value for name, value in details.items() if value},
         )
     elif conclusion.action == "retry":
         _LOG.warning(

@@ -34,7 +34,7 @@ class GenerationName(StrEnum):
 
 GenerationOption = Annotated[
     GenerationName,
-    typer.Option("--generation", case_sensitive=False, help="Of the application's tables: A (2025) or B (2026)."),
+    typer.Option("--generation", help="Of the application's tables: A (2025) or B (2026)."),
 ]
 
 

@@ -110,7 +110,9 @@ def print_fields(fields: Mapping[str, str | Text | None]) -> None:
         text = Text(value) if isinstance(value, str) else value
         for position, line in enumerate(text.split()):
             label = name if position == 0 else ""
-            console.print(Text.assemble((f"{label:<{width}}", "bold"), line), soft_wrap=True)
+            row = Text.assemble((f"{label:<{width}}", "bold"), line)
+            row.rstrip()
+            console.print(row, soft_wrap=True)
 
 
 def style_state(state: str) -> Text:

@@ -103,7 +103,7 @@ def parse_since(text: str, settings: Settings, *, now: datetime) -> datetime:
     Raises:
         ParamsInvalid: Neither.
     """
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
+    match = re.fullmatch(r"(\d{1,4})([smhdw])", text.strip())
     if match:
         return now - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
     try:

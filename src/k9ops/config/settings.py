@@ -1,4 +1,4 @@
-"""Every setting of k9ops, with type, default, unit and meaning."""
+"""Every setting of k9ops, with type, default, unit and meaning: one long list, kept together on purpose."""
 
 from __future__ import annotations
 

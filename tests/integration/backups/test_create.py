@@ -203,7 +203,9 @@ def test_create_backup_says_when_pg_dump_fails(source: Source) -> None:
     name = f"reader_{uuid.uuid4().hex[:8]}"
     source.run(f"ALTER ROLE reader RENAME TO {name}; ALTER ROLE {name} PASSWORD 'x'")
     reader = make_source(replace_user(source.url, name, "x"), source.settings)
-    source.run(f"CREATE TABLE guarded (id int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; GRANT ALL ON guarded TO {name}")
+    source.run(
+        f"CREATE TABLE guarded (id int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; GRANT ALL ON guarded TO {name}"
+    )
     try:
         with pytest.raises((ClientFailed, DatabaseInvalid), match="row-level security"):
             reader.back_up()

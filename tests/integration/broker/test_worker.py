@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,8 +24,7 @@ from k9ops.ledger.execution import current_execution, current_run
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import get_run, list_runs, request_cancel
 from k9ops.outcome import FollowUp, Outcome, skipped
-
-DEADLINE_S = 20
+from tests.processes import DEADLINE_S, wait_for
 
 
 @contextmanager
@@ -38,16 +36,6 @@ def working(broker: dramatiq.Broker, threads: int = 2) -> Iterator[dramatiq.Work
         yield worker
     finally:
         worker.stop()
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        threading.Event().wait(0.02)
-    raise AssertionError("it did not happen in time")
 
 
 def wait_for_end(engine: Engine, run_id: uuid.UUID | str) -> Run:

@@ -157,26 +157,56 @@ def test_server_has_no_url_when_it_does_not_run(make: Callable[[Path], Server], 
         _ = make(data_dir).url
 
 
+def test_server_is_still_alone_on_its_data_when_it_outlives_its_parent(
+    make: Callable[[Path], Server], kind: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_LOCK_WAIT_S", 0.1)
+    with subprocess.Popen([sys.executable, "-c", _HOLDER, kind, str(data_dir)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        pidfd = os.pidfd_open(int(holder.stdout.readline()))
+        signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+        try:
+            holder.kill()
+            holder.wait()
+            with pytest.raises(EmbeddedServerFailed, match="already running"):
+                make(data_dir).start()
+        finally:
+            signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+            ended = _has_ended(pidfd)
+            os.close(pidfd)
+    assert ended
+
+
+_WAITING_TEST = """
+import signal
+
+def test_waits(postgres_server, valkey_server, server_folder):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with open({fd}, "w") as out:
+        print(postgres_server.pid, valkey_server.pid, server_folder, file=out)
+    signal.pause()
+"""
+
+
 def test_session_leaves_nothing_behind_when_interrupted(tmp_path: Path) -> None:
-    seen, source = tmp_path / "seen", tmp_path / "test_waiting.py"
-    os.mkfifo(seen)
-    source.write_text(
-        "import signal\n"
-        "def test_waits(postgres_server, valkey_server, server_folder):\n"
-        f"    with open({str(seen)!r}, 'w') as out:\n"
-        "        print(postgres_server.pid, valkey_server.pid, server_folder, file=out)\n"
-        "    signal.pause()\n"
-    )
+    reading, writing = os.pipe()
+    source = tmp_path / "test_waiting.py"
+    source.write_text(_WAITING_TEST.format(fd=writing))
     root = Path(__file__).parents[3]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", "pyproject.toml", str(source)]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, start_new_session=True) as session:
-        postgres_pid, valkey_pid, folder = seen.read_text().split()
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.DEVNULL, pass_fds=(writing,), start_new_session=True
+    ) as session:
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            postgres_pid, valkey_pid, folder = pipe.read().split()
         pidfds = [os.pidfd_open(int(pid)) for pid in (postgres_pid, valkey_pid)]
         try:
             session.send_signal(signal.SIGINT)
             assert session.wait(timeout=_LIMIT_S) == pytest.ExitCode.INTERRUPTED
             assert all(_has_ended(pidfd) for pidfd in pidfds)
         finally:
+            session.kill()
             for pidfd in pidfds:
                 os.close(pidfd)
     assert not Path(folder).exists()

@@ -1,0 +1,91 @@
+"""The command as a process of its own, on servers of the session and folders of the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k9ops.cli.workers import WorkerPlan, WorkerProcess
+
+_LIMIT_S = 120
+_PATHS = ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
+
+
+class Command:
+    """Calls `python -m k9ops` in a folder, with nothing of the environment but what a test names."""
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        self.folder = folder
+        self.environment = {name: os.environ[name] for name in _PATHS if name in os.environ} | variables
+
+    def __call__(self, *arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and check its exit code, and that it shows no traceback."""
+        done = subprocess.run(
+            [sys.executable, "-m", "k9ops", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+            check=False,
+        )
+        assert "Traceback" not in done.stdout + done.stderr
+        assert done.returncode == code, f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *arguments: str, code: int = 0, **variables: str) -> Any:
+        """Run a command with `--json` and return its document."""
+        return json.loads(self(*arguments, "--json", code=code, **variables).stdout)
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command and return at once; its standard error goes to its standard output."""
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", "k9ops", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @contextmanager
+    def worker(self) -> Iterator[WorkerProcess]:
+        """Run a worker for all queues during the block."""
+        plan = WorkerPlan("worker", ("backups", "k9_tasks"), threads=2)
+        with (self.folder / "worker.log").open("wb") as log:
+            worker = WorkerProcess(plan, environment=self.environment, cwd=self.folder, output=log)
+            try:
+                yield worker
+            finally:
+                worker.stop()
+
+
+@pytest.fixture
+def bare_k9ops(tmp_path: Path) -> Command:
+    """The command without any setting."""
+    return Command(tmp_path, {})
+
+
+@pytest.fixture
+def empty_k9ops(tmp_path: Path, database_url: str, redis_url: str) -> Command:
+    """The command with an empty database and an empty Redis."""
+    variables = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "K9OPS_BACKUP_DIR": str(tmp_path / "backups")}
+    return Command(tmp_path, {**variables, "K9OPS_RELAY_INTERVAL_S": "0.1"})
+
+
+@pytest.fixture
+def k9ops(empty_k9ops: Command) -> Command:
+    """The command with the tables of k9ops and sample data."""
+    empty_k9ops("db", "upgrade")
+    empty_k9ops("db", "seed")
+    return empty_k9ops

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from k9ops.cli.processes import find_descendants, still_running
+from k9ops.cli.workers import Backoff, plan_workers
+
+
+def test_plan_workers_gives_the_long_queue_a_worker_of_its_own() -> None:
+    short, long = plan_workers(["k9_tasks", "backups", "reports"])
+    assert short.queues == ("k9_tasks", "reports")
+    assert (long.queues, long.threads, long.prefetch) == (("backups",), 1, 1)
+
+
+def test_backoff_doubles_until_a_steady_life() -> None:
+    backoff = Backoff()
+    assert [backoff.next_wait_s(lived_s=1) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert backoff.next_wait_s(lived_s=100) == 1
+    assert backoff.next_wait_s(lived_s=1) == 2
+
+
+def test_find_descendants_finds_a_grandchild_until_it_has_ended() -> None:
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        found = {process for process in find_descendants() if process.pid != child.pid} & find_descendants(child.pid)
+        assert len(found) == 1
+        assert still_running(found) == found
+        child.communicate(b"\n")
+    assert still_running(found) == set()
+    assert os.getpid() not in {process.pid for process in found}
