@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.chaos.killing_worker import POINTS
+from tests.processes import DEADLINE_S, wait_for, worker_process
 
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import enqueue_run
@@ -16,8 +18,6 @@ from k9ops.config.settings import get_settings
 from k9ops.db.engine import get_engine
 from k9ops.db.sample import seed
 from k9ops.ledger.requests import list_runs
-from tests.chaos.killing_worker import POINTS
-from tests.processes import DEADLINE_S, wait_for, worker_process
 
 CHAIN = ["apply_retention", "create_backup", "verify_backup"]
 

@@ -12,13 +12,14 @@ import urllib.request
 import uuid
 from pathlib import Path
 
+from tests.processes import DEADLINE_S, wait_for, worker_process
+
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.config.settings import get_settings
 from k9ops.db.engine import get_engine
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import get_run
-from tests.processes import DEADLINE_S, wait_for, worker_process
 
 
 def run_canary(broker: K9opsRedisBroker) -> Run:

@@ -198,17 +198,29 @@ def test_create_backup_says_when_the_server_is_away(source: Source) -> None:
     assert files_of(source.settings.backup_dir) == set()
 
 
-def test_create_backup_says_when_pg_dump_fails(source: Source) -> None:
-    source.run("CREATE SEQUENCE hidden; CREATE ROLE reader LOGIN PASSWORD 'x'; GRANT pg_read_all_data TO reader")
+def test_create_backup_takes_no_part_of_a_table_for_the_whole(source: Source) -> None:
+    """Row-level security would hide rows from a role that is not its table's owner."""
     name = f"reader_{uuid.uuid4().hex[:8]}"
-    source.run(f"ALTER ROLE reader RENAME TO {name}; ALTER ROLE {name} PASSWORD 'x'")
-    reader = make_source(replace_user(source.url, name, "x"), source.settings)
+    source.run(f"CREATE ROLE {name} LOGIN PASSWORD 'x'; GRANT pg_read_all_data TO {name}")
+    source.run("CREATE TABLE public.guarded (id int); ALTER TABLE public.guarded ENABLE ROW LEVEL SECURITY")
+    try:
+        with pytest.raises(DatabaseInvalid, match="row-level security"):
+            make_source(replace_user(source.url, name, "x"), source.settings).back_up()
+        assert files_of(source.settings.backup_dir) == set()
+    finally:
+        source.run(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def test_create_backup_says_why_pg_dump_failed(source: Source) -> None:
+    name = f"reader_{uuid.uuid4().hex[:8]}"
+    source.run(f"CREATE ROLE {name} LOGIN PASSWORD 'x'; CREATE SEQUENCE public.hidden")
     source.run(
-        f"CREATE TABLE guarded (id int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; GRANT ALL ON guarded TO {name}"
+        f'GRANT USAGE ON SCHEMA "مخطط", "With.Dot", k9ops TO {name};'
+        f'GRANT SELECT ON ALL TABLES IN SCHEMA public, "مخطط", "With.Dot", k9ops TO {name}'
     )
     try:
-        with pytest.raises((ClientFailed, DatabaseInvalid), match="row-level security"):
-            reader.back_up()
+        with pytest.raises(ClientFailed, match="pg_dump ended with an error: .*hidden"):
+            make_source(replace_user(source.url, name, "x"), source.settings).back_up()
         assert files_of(source.settings.backup_dir) == set()
     finally:
         source.run(f"DROP OWNED BY {name}; DROP ROLE {name}")

@@ -19,7 +19,6 @@ from k9ops.backups.connections import open_session, target_of
 from k9ops.backups.over_live import OverLiveReport, restore_over_live
 from k9ops.backups.restore import restore_backup
 from k9ops.backups.restoring import compare_rows
-from k9ops.db.engine import create_engine_for
 from k9ops.db.migrate import upgrade
 from k9ops.errors import BackupDamaged, DatabaseInvalid, RunInterrupted, VerificationFailed
 from k9ops.outcome import Execution
@@ -228,7 +227,8 @@ def test_restore_over_live_carries_over_what_no_archive_holds(source: Source) ->
 
 
 def test_restore_over_live_cancels_the_runs_that_were_open(empty_source: Source) -> None:
-    upgrade(create_engine_for(empty_source.settings.sqlalchemy_url, empty_source.settings, application_name="test"))
+    upgrade(empty_source.engine)
+    empty_source.engine.dispose()
     empty_source.run(
         "INSERT INTO k9ops.run (id, job, queue, trigger, state, lease_owner, evidence) VALUES"
         " (gen_random_uuid(), 'a', 'q', 'send', 'queued', NULL, NULL),"

@@ -214,17 +214,19 @@ def test_drop_stale_scratch_databases_spares_those_in_use(source: Source) -> Non
         assert name not in source.databases()
 
 
-def test_drop_stale_scratch_databases_leaves_those_of_another_installation(source: Source, source17: Source) -> None:
+def test_drop_stale_scratch_databases_leaves_those_of_another_installation(source: Source) -> None:
     neighbour = source.url.rpartition("/")[2] + "_neighbour"
     source.run(f"CREATE DATABASE {neighbour}")
+    shape = source.back_up().manifest.shape
+    target = target_of(source.settings.sqlalchemy_url, source.settings)
     try:
-        other = make_source(f"{source.url.rpartition('/')[0]}/{neighbour}", source.settings)
-        shape = source.back_up().manifest.shape
-        target, other_target = (target_of(s.settings.sqlalchemy_url, s.settings) for s in (source, other))
-        with open_session(other_target) as neighbour_session, open_session(target) as session:
-            with scratch_database(neighbour_session, shape) as name:
-                assert drop_stale_scratch_databases(session) == ()
-                assert name in source.databases()
+        with (
+            open_session(target.with_database(neighbour)) as other,
+            open_session(target) as session,
+            scratch_database(other, shape) as name,
+        ):
+            assert drop_stale_scratch_databases(session) == ()
+            assert name in source.databases()
     finally:
         source.run(f"DROP DATABASE {neighbour}")
 

@@ -13,6 +13,7 @@ import dramatiq
 import psycopg
 import pytest
 from sqlalchemy import Engine, text
+from tests.processes import DEADLINE_S, wait_for
 
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import enqueue_run
@@ -24,7 +25,6 @@ from k9ops.ledger.execution import current_execution, current_run
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import get_run, list_runs, request_cancel
 from k9ops.outcome import FollowUp, Outcome, skipped
-from tests.processes import DEADLINE_S, wait_for
 
 
 @contextmanager
