@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from k9ops.cli.workers import WorkerPlan, WorkerProcess
 
-_LIMIT_S = 120
+_LIMIT_S = 180
 _PATHS = ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
 
 
@@ -46,9 +47,10 @@ class Command:
         """Run a command with `--json` and return its document."""
         return json.loads(self(*arguments, "--json", code=code, **variables).stdout)
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a command and return at once; its standard error goes to its standard output."""
-        return subprocess.Popen(
+    @contextmanager
+    def started(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command during the block, at most; its standard error goes to its standard output."""
+        with subprocess.Popen(
             [sys.executable, "-u", "-m", "k9ops", *arguments],
             cwd=self.folder,
             env={**self.environment, **variables},
@@ -56,7 +58,11 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     @contextmanager
     def worker(self) -> Iterator[WorkerProcess]:
@@ -84,8 +90,10 @@ def empty_k9ops(tmp_path: Path, database_url: str, redis_url: str) -> Command:
 
 
 @pytest.fixture
-def k9ops(empty_k9ops: Command) -> Command:
-    """The command with the tables of k9ops and sample data."""
+def k9ops(empty_k9ops: Command, database_url: str) -> Command:
+    """The command with the tables of k9ops, and of the application only the one that a test may lock."""
     empty_k9ops("db", "upgrade")
-    empty_k9ops("db", "seed")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE public.notification (id int PRIMARY KEY, message text)")
+        connection.execute("INSERT INTO public.notification SELECT n, 'كلب ' || n FROM generate_series(1, 1000) n")
     return empty_k9ops

@@ -86,12 +86,11 @@ def test_run_fails_when_the_job_fails(k9ops: Command) -> None:
 def test_run_puts_the_run_back_when_it_is_interrupted(
     k9ops: Command, database_url: str, number: signal.Signals
 ) -> None:
-    with held_table(database_url):
-        process = k9ops.start("run", "create_backup")
+    with held_table(database_url), k9ops.started("run", "create_backup", "--param", "only_if_enabled=false") as process:
         wait_for(lambda: read_states(database_url) == [("create_backup", "running")])
         wait_for(lambda: list((k9ops.folder / "backups").glob(".*.partial")))
         process.send_signal(number)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=8)
     assert process.returncode == 130, output
     assert "is back in the queue" in output
     assert "Traceback" not in output
@@ -144,7 +143,7 @@ def test_runs_cancel_and_retry_change_the_state(k9ops: Command) -> None:
 
 def test_runs_cancel_stops_a_run_that_a_worker_is_at(k9ops: Command, database_url: str) -> None:
     with k9ops.worker(), held_table(database_url):
-        run_id = k9ops.json("enqueue", "create_backup")["run"]["id"]
+        run_id = k9ops.json("enqueue", "create_backup", "--param", "only_if_enabled=false")["run"]["id"]
         wait_for(lambda: read_states(database_url) == [("create_backup", "running")])
         assert "its worker was asked to stop" in k9ops("runs", "cancel", run_id).stdout
         wait_for(lambda: read_states(database_url) == [("create_backup", "cancelled")])

@@ -122,13 +122,13 @@ def fetch_stoppably(
     """Run a statement that may take long and return its rows; cancel it in the server when the run must stop."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(_fetch, session, query)
-        while not wait([future], timeout=STOP_POLL_S).done:
-            try:
+        try:
+            while not wait([future], timeout=STOP_POLL_S).done:
                 execution.check_stop()
-            except BaseException:
-                with contextlib.suppress(psycopg.Error):
-                    session.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
-                raise
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                session.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
+            raise
         return future.result()
 
 

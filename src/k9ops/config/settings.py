@@ -198,6 +198,16 @@ class Settings(BaseSettings):
         "K9OPS_PG_BIN_DIR", None, "Folder of pg_dump and pg_restore; empty means that they are looked for."
     )
 
+    notification_retention_days: int = _setting(
+        "K9OPS_NOTIFICATION_RETENTION_DAYS", 30, "Read notifications that are older are deleted.", unit="days", ge=1
+    )
+    notification_batch_rows: int = _setting(
+        "K9OPS_NOTIFICATION_BATCH_ROWS", 5_000, "Notifications deleted in one transaction.", unit="rows", ge=1
+    )
+    notification_pause_s: float = _setting(
+        "K9OPS_NOTIFICATION_PAUSE_S", 0.1, "Pause between two such transactions.", unit="s", ge=0, le=60
+    )
+
     @field_validator("timezone")
     @classmethod
     def _check_timezone(cls, name: str) -> str:

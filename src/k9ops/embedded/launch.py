@@ -4,7 +4,8 @@ Arguments: the parent's process id, the user id, the group id, then the server's
 standard library alone (`python -I -S`), because the user it changes to may not be able to read anything else.
 
 A parent that is killed cannot stop its servers, so the kernel is asked to (`PR_SET_PDEATHSIG`, prctl(2)). This stands
-after the change of user, which clears the request, and holds over the exec, which does not.
+after the change of user, which clears the request, and holds over the exec, which does not. An exec keeps ignored and
+blocked signals too: in a shell's background job that is SIGINT, and the kernel's word would be lost.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def become_server(parent_pid: int, uid: int, gid: int, command: list[str]) -> No
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent_pid:

@@ -219,7 +219,7 @@ def test_create_backup_says_why_pg_dump_failed(source: Source) -> None:
         f'GRANT SELECT ON ALL TABLES IN SCHEMA public, "مخطط", "With.Dot", k9ops TO {name}'
     )
     try:
-        with pytest.raises(ClientFailed, match="pg_dump ended with an error: .*hidden"):
+        with pytest.raises(ClientFailed, match=r"pg_dump ended with an error: .*hidden"):
             make_source(replace_user(source.url, name, "x"), source.settings).back_up()
         assert files_of(source.settings.backup_dir) == set()
     finally:

@@ -86,6 +86,17 @@ def test_write_backup_result_stores_naive_utc(application: Engine) -> None:
     assert (settings.backup_hour, settings.backup_frequency) == (4, "WEEKLY")
 
 
+def test_write_backup_result_stores_utc_when_the_session_is_in_riyadh(application: Engine) -> None:
+    with application.begin() as connection:
+        connection.execute(text("SET LOCAL TIME ZONE 'Asia/Riyadh'"))
+        insert_row(connection)
+        schema = inspect_application(connection)
+        assert write_backup_result(connection, schema, at=AT, status="success", message="")
+        stored = connection.execute(text("SELECT CAST(last_backup_at AS text) FROM backup_settings")).scalar_one()
+        assert read_backup_settings(connection, schema).last_backup_at == AT
+    assert stored == "2026-02-28 23:30:00"
+
+
 def test_write_backup_result_makes_no_row_when_it_is_missing(application: Engine) -> None:
     with application.begin() as connection:
         schema = inspect_application(connection)

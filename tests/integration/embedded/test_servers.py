@@ -77,6 +77,13 @@ def _read(server: Server) -> str:
         return str(client.get("name"))
 
 
+def _put_on_disk(server: Server) -> None:
+    """Wait until what was written survives a kill; Valkey syncs its file every second, PostgreSQL at each commit."""
+    if isinstance(server, ValkeyServer):
+        with redis.Redis.from_url(server.url) as client:
+            assert client.execute_command("WAITAOF", 1, 0, _LIMIT_S * 1000)[0] == 1
+
+
 def _has_ended(pidfd: int) -> bool:
     return bool(select.select([pidfd], [], [], _LIMIT_S)[0])
 
@@ -129,6 +136,26 @@ def test_server_ends_and_starts_again_when_its_parent_was_killed(
     with make(data_dir) as server:
         _write(server)
         assert _read(server) == "ريم"
+
+
+def test_server_keeps_its_data_and_starts_again_when_it_was_killed(
+    make: Callable[[Path], Server], data_dir: Path
+) -> None:
+    server = make(data_dir)
+    server.start()
+    try:
+        _write(server)
+        _put_on_disk(server)
+        pidfd = os.pidfd_open(server.pid)
+        try:
+            os.kill(server.pid, signal.SIGKILL)
+            assert _has_ended(pidfd)
+        finally:
+            os.close(pidfd)
+    finally:
+        server.stop()
+    with make(data_dir) as again:
+        assert _read(again) == "ريم"
 
 
 def test_server_takes_another_port_when_its_first_one_is_taken(

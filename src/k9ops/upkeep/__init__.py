@@ -1,0 +1,1 @@
+"""What keeps the application's tables in order: old notifications go."""

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.e2e.conftest import Command
+
+NOWHERE = "postgresql://k9:hunter2@127.0.0.1:1/k9"
+
+
+@pytest.fixture
+def backup(k9ops: Command) -> dict[str, Any]:
+    """A backup, made and verified."""
+    k9ops("backup", "create")
+    (found,) = k9ops.json("backup", "list")["backups"]
+    return dict(found)
+
+
+def count_rows(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT count(*) FROM public.notification").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def drop_database(url: str, name: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def test_backup_create_makes_verifies_and_records(k9ops: Command) -> None:
+    runs = k9ops.json("backup", "create")["runs"]
+    assert [(run["job"], run["path"]) for run in runs] == [
+        ("create_backup", "inline"),
+        ("verify_backup", "inline"),
+        ("apply_retention", "inline"),
+    ]
+    assert [run["state"] for run in runs] == ["succeeded", "succeeded", "skipped"]
+    archive = k9ops.folder / "backups" / f"{runs[0]['evidence']['backup_id']}.dump"
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() == runs[0]["evidence"]["sha256"]
+    assert k9ops.json("backup", "list")["backups"][0]["state"]["verification"]["state"] == "verified"
+
+
+def test_backup_create_leaves_the_verification_to_a_worker_when_asked(k9ops: Command) -> None:
+    done = k9ops("backup", "create", "--no-verify")
+    assert "A worker verifies it" in done.stderr
+    states = {run["job"]: run["state"] for run in k9ops.json("runs", "list")["runs"]}
+    assert states == {"create_backup": "succeeded", "verify_backup": "queued"}
+    assert "unverified" in k9ops("backup", "list").stdout
+
+
+def test_backup_create_fails_when_no_client_suits(k9ops: Command, tmp_path: Path) -> None:
+    done = k9ops("backup", "create", code=1, K9OPS_PG_BIN_DIR=str(tmp_path))
+    assert "create_backup  failed  No pg_dump and pg_restore here suit" in done.stdout
+
+
+def test_backup_list_and_show_need_no_database(k9ops: Command, backup: dict[str, Any]) -> None:
+    text = k9ops("backup", "show", backup["backup_id"][:12], DATABASE_URL=NOWHERE).stdout
+    assert backup["manifest"]["sha256"] in text
+    assert "public.notification" in text
+    assert "verification  verified" in text
+    assert backup["backup_id"] in k9ops("backup", "list", DATABASE_URL=NOWHERE).stdout
+    shown = k9ops.json("backup", "show", backup["backup_id"], DATABASE_URL=NOWHERE)
+    assert shown["manifest"]["tables"]["public.notification"] == 1000
+
+
+def test_backup_verify_finds_a_flipped_bit(k9ops: Command, backup: dict[str, Any]) -> None:
+    assert k9ops.json("backup", "verify", backup["backup_id"])["verification"]["state"] == "verified"
+    archive = Path(backup["archive"])
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    assert "failed" in k9ops("backup", "verify", backup["backup_id"], code=1).stdout
+    assert k9ops.json("backup", "list")["backups"][0]["state"]["verification"]["state"] == "failed"
+    assert "Error" in k9ops("backup", "restore", backup["backup_id"], code=1).stderr
+
+
+def test_backup_pin_keeps_a_backup_until_unpin(k9ops: Command, backup: dict[str, Any]) -> None:
+    k9ops("backup", "pin", backup["backup_id"], "--reason", "قضية 17")
+    assert "قضية 17" in k9ops("backup", "list").stdout
+    assert [item["reason"] for item in k9ops.json("backup", "prune", "--dry-run")["kept"]] == ["pinned"]
+    k9ops("backup", "unpin", backup["backup_id"])
+    assert k9ops.json("backup", "show", backup["backup_id"])["state"]["pinned_at"] is None
+
+
+def test_backup_prune_deletes_what_the_dry_run_said(k9ops: Command, backup: dict[str, Any]) -> None:
+    k9ops("backup", "create")
+    policy = {f"K9OPS_BACKUP_KEEP_{period}": "0" for period in ("WEEKLY", "MONTHLY")} | {"K9OPS_BACKUP_KEEP_DAILY": "1"}
+    with psycopg.connect(k9ops.environment["DATABASE_URL"]) as connection:
+        connection.execute(
+            "CREATE TABLE public.backup_settings (id int PRIMARY KEY, auto_backup_enabled bool, backup_frequency text,"
+            " backup_hour int, retention_days int, google_drive_enabled bool, google_drive_folder_id text,"
+            " last_backup_at timestamp, last_backup_status text, last_backup_message text)"
+        )
+        connection.execute("INSERT INTO public.backup_settings VALUES (1, true, 'DAILY', 2, 0, false)")
+    planned = k9ops.json("backup", "prune", "--dry-run", **policy)
+    assert [item["backup_id"] for item in planned["deleted"]] == [backup["backup_id"]]
+    assert Path(backup["archive"]).exists()
+    done = k9ops.json("backup", "prune", **policy)
+    assert done["deleted"] == planned["deleted"]
+    assert not Path(backup["archive"]).exists()
+    assert k9ops.json("runs", "list", "--limit", "1")["runs"][0]["job"] == "apply_retention"
+
+
+def test_backup_restore_makes_a_database_beside_the_live_one(
+    k9ops: Command, backup: dict[str, Any], database_url: str
+) -> None:
+    base, _, live = database_url.rpartition("/")
+    report = k9ops.json("backup", "restore", backup["backup_id"], "--into", f"{live}_old")
+    try:
+        assert (report["database"], report["tables_compared"]) == (f"{live}_old", len(backup["manifest"]["tables"]))
+        assert count_rows(f"{base}/{live}_old") == 1000
+        assert count_rows(database_url) == 1000
+        done = k9ops("backup", "restore", backup["backup_id"], "--into", f"{live}_old", code=2)
+        assert "exists already" in done.stderr
+    finally:
+        drop_database(database_url, f"{live}_old")
+
+
+def test_backup_restore_over_live_wants_the_databases_name(
+    k9ops: Command, backup: dict[str, Any], database_url: str
+) -> None:
+    live = database_url.rpartition("/")[2]
+    over_live = ("backup", "restore", backup["backup_id"], "--over-live")
+    assert f"--over-live needs --confirm {live}" in k9ops(*over_live, code=2).stderr
+    assert "nothing was changed" in k9ops(*over_live, "--confirm", "k9", code=2).stderr
+    assert len(k9ops.json("backup", "list")["backups"]) == 1
+
+
+def test_backup_restore_over_live_replaces_and_keeps_what_was(
+    k9ops: Command, backup: dict[str, Any], database_url: str
+) -> None:
+    base, _, live = database_url.rpartition("/")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM public.notification WHERE id > 10")
+    report = k9ops.json("backup", "restore", backup["backup_id"], "--over-live", "--confirm", live)
+    try:
+        assert count_rows(database_url) == 1000
+        assert count_rows(f"{base}/{report['previous_database']}") == 10
+        safety = k9ops.json("backup", "show", report["safety_backup_id"])
+        assert safety["manifest"]["tables"]["public.notification"] == 10
+    finally:
+        drop_database(f"{base}/postgres", report["previous_database"])
+
+
+def test_backup_restore_over_live_asks_on_a_terminal(k9ops: Command, backup: dict[str, Any], database_url: str) -> None:
+    mine, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "k9ops", "backup", "restore", backup["backup_id"], "--over-live"],
+        cwd=k9ops.folder,
+        env=k9ops.environment,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(theirs)
+    os.write(mine, b"another\n")
+    _, errors = process.communicate(timeout=60)
+    os.close(mine)
+    live = database_url.rpartition("/")[2]
+    assert process.returncode == 2
+    assert f"Type the name of the live database ({live})" in errors
+    assert "'another' is not the name of the live database" in errors
