@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,21 +50,27 @@ class Command:
         return json.loads(self(*arguments, "--json", code=code, **variables).stdout)
 
     @contextmanager
-    def started(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-        """Run a command during the block, at most; its standard error goes to its standard output."""
-        with subprocess.Popen(
-            [sys.executable, "-u", "-m", "k9ops", *arguments],
-            cwd=self.folder,
-            env={**self.environment, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
+    def started(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command during the block, at most; `output` returns what it writes."""
+        with (
+            (self.folder / "output.log").open("wb") as log,
+            subprocess.Popen(
+                [sys.executable, "-u", "-m", "k9ops", *arguments],
+                cwd=self.folder,
+                env={**self.environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
             try:
                 yield process
             finally:
                 process.kill()
+
+    def output(self) -> str:
+        """Return what the started command has written so far."""
+        return (self.folder / "output.log").read_text(encoding="utf-8")
 
     @contextmanager
     def worker(self) -> Iterator[WorkerProcess]:
@@ -74,6 +82,17 @@ class Command:
                 yield worker
             finally:
                 worker.stop()
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """Return the first true value of a condition."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        threading.Event().wait(0.05)
+    raise AssertionError("it did not happen in time")
 
 
 @pytest.fixture

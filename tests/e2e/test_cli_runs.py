@@ -4,14 +4,12 @@ import json
 import os
 import pwd
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 import pytest
-from tests.e2e.conftest import Command
+from tests.e2e.conftest import Command, wait_for
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 
@@ -22,16 +20,6 @@ def held_table(database_url: str) -> Iterator[None]:
     with psycopg.connect(database_url) as connection:
         connection.execute("LOCK TABLE public.notification IN ACCESS EXCLUSIVE MODE")
         yield
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
 
 
 def read_states(database_url: str) -> list[tuple[str, str]]:
@@ -90,7 +78,8 @@ def test_run_puts_the_run_back_when_it_is_interrupted(
         wait_for(lambda: read_states(database_url) == [("create_backup", "running")])
         wait_for(lambda: list((k9ops.folder / "backups").glob(".*.partial")))
         process.send_signal(number)
-        output, _ = process.communicate(timeout=8)
+        process.wait(timeout=8)
+    output = k9ops.output()
     assert process.returncode == 130, output
     assert "is back in the queue" in output
     assert "Traceback" not in output

@@ -12,5 +12,14 @@ broker = install_broker()
 from k9ops.actors.backups import apply_retention, create_backup, verify_backup  # noqa: E402 (the broker first)
 from k9ops.actors.maintenance import canary  # noqa: E402
 from k9ops.actors.notifications import clean_notifications  # noqa: E402
+from k9ops.actors.schedules import lock_schedules  # noqa: E402
 
-__all__ = ["apply_retention", "broker", "canary", "clean_notifications", "create_backup", "verify_backup"]
+__all__ = [
+    "apply_retention",
+    "broker",
+    "canary",
+    "clean_notifications",
+    "create_backup",
+    "lock_schedules",
+    "verify_backup",
+]

@@ -208,6 +208,12 @@ class Settings(BaseSettings):
         "K9OPS_NOTIFICATION_PAUSE_S", 0.1, "Pause between two such transactions.", unit="s", ge=0, le=60
     )
 
+    audit_username: str = _setting(
+        "K9OPS_AUDIT_USERNAME",
+        "",
+        "User of the application in whose name locked schedules stand in its `audit_log`; empty leaves that out.",
+    )
+
     @field_validator("timezone")
     @classmethod
     def _check_timezone(cls, name: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -84,3 +86,19 @@ run = Table(
 `history` lists the attempts that did not end the run: attempt, worker, started_at, ended_at, outcome, error_class,
 message. `progress` is {done, total, unit}.
 """
+
+audit_event = Table(
+    "audit_event",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target_type", Text, nullable=False),
+    Column("target_id", Text, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Column("run_id", Uuid),
+    Index("audit_event_target", "target_type", "target_id"),
+)
+"""One row for each thing that a job or a person changed: who, what, and how it was before and after."""

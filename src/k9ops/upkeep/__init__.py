@@ -1,1 +1,1 @@
-"""What keeps the application's tables in order: old notifications go."""
+"""What keeps the application's tables in order: past schedules are locked, old notifications go."""
