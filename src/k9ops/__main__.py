@@ -1,6 +1,20 @@
 """`python -m k9ops` is the `k9ops` command."""
 
-from k9ops.cli.main import main
+import sys
+
+_EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C is answered in one line even while the modules are still being loaded."""
+    try:
+        from k9ops.cli.main import main as run_command_line  # takes a second on a busy machine
+
+        run_command_line()
+    except KeyboardInterrupt:
+        sys.stderr.write("Error: Interrupted.\n")
+        sys.exit(_EXIT_INTERRUPTED)
+
 
 if __name__ == "__main__":
     main()

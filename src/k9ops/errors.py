@@ -110,3 +110,13 @@ class PolicyInvalid(PermanentError):
 
 class EmbeddedServerFailed(PermanentError):
     """An embedded PostgreSQL or Valkey could not be started."""
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether a person interrupted, even where a library raised an error of its own in answer to that."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -81,9 +81,8 @@ def test_demo_leaves_nothing_running_when_it_is_interrupted(bare_k9ops: Command,
     with bare_k9ops.started("demo") as process:
         wait_for(lambda: words in bare_k9ops.output())
         processes = find_descendants(process.pid)
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 130, bare_k9ops.output()
+        wait_for(lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None)
+        assert process.returncode == 130, bare_k9ops.output()
     assert not still_running(processes)
     assert "Traceback" not in bare_k9ops.output()
 

@@ -93,12 +93,15 @@ def target_of(url: URL, settings: Settings) -> DatabaseTarget:
 def open_session(target: DatabaseTarget) -> Iterator[Session]:
     """Connect without any limit on time, each statement its own transaction; errors in the block are translated.
 
+    Names are read as UTF-8 whatever the database is in: in an SQL_ASCII database they would come as bytes.
+
     Raises:
         DatabaseUnavailable: The server does not answer, refuses, or ended the session.
         DatabaseInvalid: The role lacks a privilege.
     """
     with _server_errors():
-        session = psycopg.connect(make_conninfo("", **target.parameters), autocommit=True)
+        parameters = {**target.parameters, "client_encoding": "utf8"}
+        session = psycopg.connect(make_conninfo("", **parameters), autocommit=True)
         try:
             session.execute(_UNLIMITED)
             yield session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,10 @@ STATE_VERSION = 1
 
 Compression = Literal["zstd", "zstd-stream"]
 VerificationState = Literal["unverified", "verified", "failed"]
+
+# Begins with a major number; `major_of` would fail on anything else.
+_Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}(\P{N}|$)")]
+_RowCount = Annotated[int, Field(ge=0)]
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
@@ -72,8 +76,8 @@ class Manifest(_FrozenRecord):
     backup_id: str
     database: str
     shape: DatabaseShape
-    server_version: str
-    client_version: str
+    server_version: _Version
+    client_version: _Version
     snapshot_at: AwareDatetime
     started_at: AwareDatetime
     finished_at: AwareDatetime
@@ -81,7 +85,7 @@ class Manifest(_FrozenRecord):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     compression: Compression
     uncompressed_bytes: int | None = None
-    tables: Mapping[str, int]
+    tables: Mapping[str, _RowCount]
     schema_revision: Mapping[str, str]
     owners: tuple[str, ...]
     grantees: tuple[str, ...]
@@ -190,7 +194,7 @@ def decode_state(content: bytes) -> BackupState:
 def _decode(content: bytes, kind: type[_Record], version_key: str, version: int, word: str) -> _Record:
     try:
         data: Any = json.loads(content)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise BackupDamaged(f"The {word} is not JSON.", error=str(exc)) from exc
     if not isinstance(data, dict) or version_key not in data:
         raise BackupDamaged(f"The {word} has no {version_key}.")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg.sql import SQL, Identifier
 
 from k9ops.backups.archives import check_digest
@@ -86,11 +87,15 @@ def restore_backup(settings: Settings, backup: Backup, *, database: str, executi
         DatabaseUnavailable: The server does not answer.
     """
     check_name(database)
+    taken = DatabaseInvalid(f"A database {database} exists already; choose another name.")
     with open_maintenance_session(settings) as session:
         if database_exists(session, database):
-            raise DatabaseInvalid(f"A database {database} exists already; choose another name.")
+            raise taken
         with restored_beside(settings, backup, session, execution=execution) as (name, report):
-            session.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(database)))
+            try:
+                session.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(database)))
+            except psycopg.errors.DuplicateDatabase as exc:
+                raise taken from exc
             done = RestoreReport(**{**vars(report), "database": database})
     log.info("backup.restored", backup_id=backup.backup_id, database=database, duration_s=done.duration_s)
     return done

@@ -15,7 +15,7 @@ from k9ops.broker.jobs import check_params, describe_job, parse_slot
 from k9ops.broker.keeper import Keeper
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
-from k9ops.errors import RunStateConflict
+from k9ops.errors import RunStateConflict, is_interrupt
 from k9ops.ledger.claims import claim_run
 from k9ops.ledger.conclusion import Conclusion, conclude_error, conclude_return
 from k9ops.ledger.execution import ActiveRun, make_owner_name, set_current
@@ -86,11 +86,11 @@ def execute_inline(
             _LOG.info("run.started", worker=owner, path="inline", trigger=claim.run.trigger)
             try:
                 conclusion = conclude_return(actor.fn(**claim.run.params))
-            except KeyboardInterrupt:
-                interrupted = Conclusion("put_back", "", "Interrupted by a person.")
-                record_conclusion(engine, broker, active, interrupted)
-                raise
-            except Exception as exc:
+            except (Exception, KeyboardInterrupt) as exc:
+                if is_interrupt(exc):
+                    interrupted = Conclusion("put_back", "", "Interrupted by a person.")
+                    record_conclusion(engine, broker, active, interrupted)
+                    raise KeyboardInterrupt from exc
                 conclusion = conclude_error(exc, active, job.retries)
             record_conclusion(engine, broker, active, conclusion)
     finally:

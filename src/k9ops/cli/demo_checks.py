@@ -53,7 +53,8 @@ def check_demo(engine: Engine, settings: Settings, runs: Sequence[Run]) -> list[
     try:
         manifest = json.loads(archive.with_suffix(".json").read_bytes())
         state = json.loads(archive.with_suffix(".state.json").read_bytes())
-        checks += [_check_archive(archive, manifest, runs), _check_verification(manifest, state)]
+        checks.append(check_archive(archive, manifest, claimed_digests=_claimed_digests(runs)))
+        checks.append(check_verification(manifest, state))
     except (OSError, KeyError, ValueError) as exc:
         return [*checks, DemoCheck("files", False, f"{type(exc).__name__}: {exc}")]
     return [*checks, *_check_database(engine, manifest)]
@@ -81,14 +82,15 @@ def _check_ledger(engine: Engine, runs: Sequence[Run]) -> DemoCheck:
     return DemoCheck("ledger", not wrong, "; ".join(wrong) or f"{len(rows)} runs, each by a worker and with evidence")
 
 
-def _check_archive(archive: Path, manifest: dict[str, Any], runs: Sequence[Run]) -> DemoCheck:
+def check_archive(archive: Path, manifest: dict[str, Any], *, claimed_digests: set[str]) -> DemoCheck:
+    """Compare the file with its manifest, and with the digests that the ledger has."""
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     status = archive.stat()
-    claimed = {run.evidence["sha256"] for run in runs if run.job == "create_backup" and run.evidence}
     wrong = []
-    if {digest} != claimed | {manifest["sha256"]}:
-        wrong.append(f"SHA-256 is {digest}; the ledger says {claimed}, the manifest {manifest['sha256']}")
+    if {digest} != claimed_digests | {manifest["sha256"]}:
+        claims = ", ".join(sorted(claimed_digests)) or "nothing"
+        wrong.append(f"SHA-256 is {digest}; the ledger says {claims}, the manifest {manifest['sha256']}")
     if status.st_size != manifest["size_bytes"]:
         wrong.append(f"{status.st_size} bytes, not {manifest['size_bytes']}")
     if stat.S_IMODE(status.st_mode) != 0o600:
@@ -96,7 +98,12 @@ def _check_archive(archive: Path, manifest: dict[str, Any], runs: Sequence[Run])
     return DemoCheck("archive", not wrong, "; ".join(wrong) or f"{archive.name} has SHA-256 {digest}")
 
 
-def _check_verification(manifest: dict[str, Any], state: dict[str, Any]) -> DemoCheck:
+def _claimed_digests(runs: Sequence[Run]) -> set[str]:
+    return {run.evidence["sha256"] for run in runs if run.job in ("create_backup", "verify_backup") and run.evidence}
+
+
+def check_verification(manifest: dict[str, Any], state: dict[str, Any]) -> DemoCheck:
+    """Check that every row of every table of the manifest was compared and found."""
     verification = state["verification"]
     rows = sum(manifest["tables"].values())
     is_ok = (

@@ -60,7 +60,5 @@ def _say_where_it_is(run: Run) -> None:
     if run.is_final:
         print_remark(f"Run {run.id} had ended, {run.state}.")
         return
-    print_remark(
-        f"Run {run.id} is back in the queue, where a worker may take it."
-        f" `k9ops runs cancel {str(run.id)[:SHORT_ID]}` drops it."
-    )
+    place = "is back in the queue" if run.state != "running" else "goes back to the queue when its lease ends"
+    print_remark(f"Run {run.id} {place}; a worker may take it. `k9ops runs cancel {str(run.id)[:SHORT_ID]}` drops it.")

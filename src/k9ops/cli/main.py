@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from k9ops import __version__
 from k9ops.cli import backup, check, config, db, demo, jobs, runs, stack
 from k9ops.cli.failures import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, explain_failure
 from k9ops.cli.output import print_error, print_text
+from k9ops.errors import is_interrupt
 
 app = typer.Typer(
     name="k9ops",
@@ -57,7 +60,16 @@ def main() -> None:
     for number in _ENDING_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
+    _replace_closed_streams()
     sys.exit(run_command(sys.argv[1:]))
+
+
+def _replace_closed_streams() -> None:
+    """Write to nowhere where the caller has closed a stream (`>&-`), which Python shows as None."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
 
 
 def run_command(arguments: list[str]) -> int:
@@ -70,9 +82,11 @@ def run_command(arguments: list[str]) -> int:
     except typer.Abort:
         code = EXIT_INTERRUPTED
     except Exception as exc:
-        failure = explain_failure(exc)
-        print_error(failure.message, kind=failure.kind, as_json=as_json)
-        return failure.exit_code
+        if not is_interrupt(exc):
+            failure = explain_failure(exc)
+            print_error(failure.message, kind=failure.kind, as_json=as_json)
+            return failure.exit_code
+        code = EXIT_INTERRUPTED
     if code == EXIT_INTERRUPTED:
         print_error("Interrupted.", kind="Interrupted", as_json=as_json)
     return code if isinstance(code, int) else EXIT_OK

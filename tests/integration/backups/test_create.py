@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import threading
 import time
@@ -288,3 +289,32 @@ def test_create_backup_names_one_of_several_hosts_to_pg_dump(source: Source) -> 
     many = make_source(f"{head}@/{database}?host={host}:1&host={host}:{port}", source.settings)
     backup: Backup = many.back_up()
     assert backup.manifest.tables == EXPECTED_ROWS
+
+
+def test_create_backup_names_an_archive_only_when_it_is_on_the_disk(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each name is given after an fsync of the file, and kept by an fsync of the folder."""
+    steps: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def note_fsync(descriptor: int) -> None:
+        steps.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        steps.append(f"rename {path.name} {target.name}")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    backup = source.back_up()
+    name, folder = backup.backup_id, f"fsync {backup.folder.name}"
+    assert steps == [
+        f"fsync .{name}.dump.partial",
+        f"rename .{name}.dump.partial {name}.dump",
+        folder,
+        f"fsync .{name}.json.partial",
+        f"rename .{name}.json.partial {name}.json",
+        folder,
+    ]

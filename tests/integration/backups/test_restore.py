@@ -14,7 +14,7 @@ from tests.integration.backups.test_create import replace_user
 from tests.integration.backups.test_verify import rewrite_manifest, role
 
 from k9ops.backups import over_live
-from k9ops.backups.catalogue import load_backup, make_backup_id
+from k9ops.backups.catalogue import list_backups, load_backup, make_backup_id
 from k9ops.backups.connections import open_session, target_of
 from k9ops.backups.over_live import OverLiveReport, restore_over_live
 from k9ops.backups.restore import restore_backup
@@ -95,7 +95,7 @@ def test_restore_backup_leaves_nothing_when_the_archive_is_damaged(source: Sourc
     content = bytearray(backup.archive_path.read_bytes())
     content[100] ^= 1
     backup.archive_path.write_bytes(content)
-    with pytest.raises(BackupDamaged):
+    with pytest.raises(BackupDamaged, match="SHA-256"):
         restore_backup(source.settings, backup, database=new_name(), execution=Execution())
     assert source.databases() == before
 
@@ -263,9 +263,10 @@ def test_restore_over_live_changes_nothing_when_the_second_rename_fails(
 def test_restore_over_live_changes_nothing_when_the_backup_is_damaged(source: Source) -> None:
     backup, before = source.back_up(), source.databases()
     backup.archive_path.write_bytes(b"x" * backup.size_bytes)
-    with pytest.raises(BackupDamaged):
+    with pytest.raises(BackupDamaged, match="SHA-256"):
         over(source, backup.backup_id)
     assert source.databases() == before
+    assert list_backups(backup.folder).backups == (backup,), "no safety backup for nothing"
 
 
 def test_restore_over_live_needs_a_live_database(source: Source) -> None:

@@ -270,5 +270,5 @@ def wait_for_free_lock(source: Source) -> None:
     """The server needs a moment to notice that a killed client has gone."""
     deadline = time.monotonic() + DEADLINE_S
     with psycopg.connect(source.url, autocommit=True) as connection:
-        while connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone():
+        while connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone() is not None:
             assert time.monotonic() < deadline, "the lock is still held"

@@ -120,3 +120,14 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr("k9ops.cli.backup.list_backups", interrupt)
     assert run_command(["backup", "list"]) == 130
     assert capsys.readouterr().err == "Error: Interrupted.\n"
+
+
+def test_ctrl_c_that_a_library_answered_with_an_error_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(folder: Path) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise ValueError("cannot be closed now")
+
+    monkeypatch.setattr("k9ops.cli.backup.list_backups", interrupt)
+    assert run_command(["backup", "list"]) == 130
