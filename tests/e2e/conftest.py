@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -96,9 +97,12 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def bare_k9ops(tmp_path: Path) -> Command:
+def bare_k9ops(tmp_path: Path) -> Iterator[Command]:
     """The command without any setting."""
-    return Command(tmp_path, {})
+    yield Command(tmp_path, {})
+    data = tmp_path / ".k9ops" / "postgres"
+    if data.is_symlink():
+        shutil.rmtree(data.readlink())
 
 
 @pytest.fixture

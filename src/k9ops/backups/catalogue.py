@@ -15,7 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from k9ops.backups.durable import fsync_folder, locked, remove_abandoned, write_durably
-from k9ops.backups.manifest import BackupState, Manifest, VerificationState, decode_manifest, decode_state, encode
+from k9ops.backups.manifest import (
+    BackupState,
+    Manifest,
+    Verification,
+    VerificationState,
+    decode_manifest,
+    decode_state,
+    encode,
+    fingerprint,
+)
 from k9ops.config.logging import get_logger
 from k9ops.errors import BackupDamaged, BackupNotFound
 
@@ -273,7 +282,17 @@ def _read(folder: Path, backup_id: str) -> tuple[Backup | None, list[BackupProbl
     if size_bytes != manifest.size_bytes:
         reason = f"It has {size_bytes} bytes; the manifest says {manifest.size_bytes}."
         problems.append(BackupProblem(archive.name, reason))
+        state = _without_proof(state, Verification(state="failed", reason=reason))
+    elif state.verification.state == "verified" and state.verification.manifest_sha256 != fingerprint(manifest):
+        reason = "Its manifest is not the one that was verified."
+        problems.append(BackupProblem(manifest_file.name, reason))
+        state = _without_proof(state, Verification(reason=reason))
     return Backup(folder, manifest, state), problems
+
+
+def _without_proof(state: BackupState, verification: Verification) -> BackupState:
+    """Count for nothing what was proven of other bytes; what is stored stays as it is."""
+    return state.model_copy(update={"verification": verification})
 
 
 def read_state(folder: Path, backup_id: str) -> tuple[BackupState, BackupProblem | None]:

@@ -23,7 +23,7 @@ STOP_POLL_S = 0.25
 
 _CANCEL_TIMEOUT_S = 5
 
-_SECRETS = frozenset({"password", "sslpassword"})
+_SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
 # A peer that vanished is noticed within a minute (libpq's parameters).
 _DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 _UNLIMITED = """

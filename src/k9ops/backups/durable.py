@@ -93,8 +93,8 @@ def remove_abandoned(path: Path) -> bool:
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
+    except OSError:
+        return False  # gone, another user's, or no file
     with os.fdopen(descriptor, "r+b") as file:
         if not _try_lock(file) or not _is_same_file(file, path):
             return False

@@ -18,8 +18,9 @@ from k9ops.config.settings import Settings
 from k9ops.db.application import inspect_application
 from k9ops.db.backup_settings import BackupSettings, BackupStatus, read_backup_settings, write_backup_result
 from k9ops.db.engine import database_errors
-from k9ops.errors import DatabaseUnavailable, K9opsError, RunInterrupted
+from k9ops.errors import DatabaseUnavailable, K9opsError, PermanentError, RunInterrupted
 from k9ops.outcome import Execution, FollowUp, Outcome, skipped
+from k9ops.slot import parse_slot
 
 _LOG = get_logger("k9ops.backups")
 _TABLE = "backup_settings"
@@ -40,16 +41,16 @@ def create(
     Raises:
         K9opsError: As `create_backup`; the web application has been told.
     """
+    moment = parse_slot(slot) or execution.requested_at
     if only_if_enabled and not read_wishes(engine).wants_backups:
         return skipped("Automatic backups are switched off in the application's backup settings.")
-    moment = datetime.fromisoformat(slot) if slot else execution.requested_at
     backup_id = make_backup_id(moment, execution.run_id)
     try:
         backup = create_backup(settings, engine, backup_id=backup_id, execution=execution)
     except RunInterrupted:
         raise
-    except K9opsError as exc:
-        tell_application(engine, "failed", exc.user_message)
+    except Exception as exc:
+        tell_application(engine, "failed", _explain(exc))
         raise
     size = format_bytes(backup.size_bytes)
     tell_application(engine, "partial", f"Backup {backup_id} ({size}) is made and not yet verified.")
@@ -67,23 +68,30 @@ def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_i
     Raises:
         K9opsError: As `load_backup` and `verify_backup`.
     """
-    backup = load_backup(settings.backup_dir, backup_id)
-    verification = verify_backup(settings, backup, execution=execution)
+    try:
+        backup = load_backup(settings.backup_dir, backup_id)
+        verification = verify_backup(settings, backup, execution=execution)
+    except RunInterrupted:
+        raise
+    except Exception as exc:
+        status: BackupStatus = "failed" if isinstance(exc, PermanentError) else "partial"
+        tell_application(engine, status, f"Backup {backup_id} could not be verified: {_explain(exc)}", about=backup_id)
+        raise
     evidence = describe_verification(backup, verification)
     if verification.state == "verified":
         message = (
             f"Backup {backup_id} was restored: {verification.rows_compared} rows of"
             f" {verification.tables_compared} tables are as in its manifest."
         )
-        tell_application(engine, "success", message)
+        tell_application(engine, "success", message, about=backup_id)
         return Outcome("succeeded", message, evidence, follow_ups=(FollowUp("apply_retention", {}),))
     reason = verification.reason or "It differs from its manifest."
     if verification.state == "unverified":
         message = f"Backup {backup_id} could not be verified: {reason}"
-        tell_application(engine, "partial", message)
+        tell_application(engine, "partial", message, about=backup_id)
         return Outcome("partial", message, evidence)
     message = f"Backup {backup_id} did not pass its verification: {reason}"
-    tell_application(engine, "failed", message)
+    tell_application(engine, "failed", message, about=backup_id)
     return Outcome("failed", message, evidence)
 
 
@@ -117,15 +125,30 @@ def read_wishes(engine: Engine) -> BackupSettings:
         return read_backup_settings(connection, schema) if schema.has(_TABLE) else BackupSettings()
 
 
-def tell_application(engine: Engine, status: BackupStatus, message: str) -> None:
-    """Write `backup_settings.last_backup_*`; a database that refuses it is logged and changes no outcome."""
+def tell_application(engine: Engine, status: BackupStatus, message: str, *, about: str | None = None) -> None:
+    """Write `backup_settings.last_backup_*`; a database that refuses it is logged and changes no outcome.
+
+    Args:
+        engine: The application's database.
+        status: As the application knows them.
+        message: One sentence for a person.
+        about: Only if what the application shows is about this backup, or nothing: the verification of an old one
+            must not cover up that a newer one failed.
+    """
     try:
         with database_errors(), engine.begin() as connection:
             schema = inspect_application(connection)
-            if schema.has(_TABLE):
+            if not schema.has(_TABLE):
+                return
+            shown = read_backup_settings(connection, schema).last_backup_message
+            if about is None or shown is None or about in shown:
                 write_backup_result(connection, schema, at=datetime.now(UTC), status=status, message=message)
     except (DatabaseUnavailable, DBAPIError) as exc:
         _LOG.warning("application.untold", status=status, problem=str(exc))
+
+
+def _explain(error: Exception) -> str:
+    return error.user_message if isinstance(error, K9opsError) else f"Unexpected error ({type(error).__name__})."
 
 
 def describe_backup(backup: Backup) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -127,6 +128,7 @@ class Verification(_FrozenRecord):
         rows_compared: Number of restored rows.
         differences: Tables that differ.
         reason: Why it is not `verified`, for a person.
+        manifest_sha256: `fingerprint` of the manifest that it was compared with.
     """
 
     state: VerificationState = "unverified"
@@ -137,6 +139,7 @@ class Verification(_FrozenRecord):
     rows_compared: int = 0
     differences: tuple[TableDifference, ...] = ()
     reason: str | None = None
+    manifest_sha256: str | None = None
 
 
 class BackupState(_FrozenRecord):
@@ -165,6 +168,11 @@ def major_of(version: str) -> int:
             break
         digits += character
     return int(digits)
+
+
+def fingerprint(manifest: Manifest) -> str:
+    """Return the SHA-256 of a manifest's text, hexadecimal: a verification holds for this one alone."""
+    return hashlib.sha256(encode(manifest)).hexdigest()
 
 
 def encode(record: Manifest | BackupState) -> bytes:

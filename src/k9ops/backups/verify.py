@@ -9,7 +9,7 @@ from k9ops.backups.archives import check_digest
 from k9ops.backups.catalogue import Backup, update_state
 from k9ops.backups.connections import Session, open_session, target_of
 from k9ops.backups.databases import server_version
-from k9ops.backups.manifest import Verification, major_of
+from k9ops.backups.manifest import Verification, fingerprint, major_of
 from k9ops.backups.restoring import compare_rows, describe_differences, restore_archive
 from k9ops.backups.scratch import drop_stale_scratch_databases, scratch_database
 from k9ops.config.logging import get_logger
@@ -50,7 +50,11 @@ def verify_backup(settings: Settings, backup: Backup, *, execution: Execution) -
     except BackupDamaged as exc:
         verification = Verification(state="failed", reason=exc.user_message)
     verification = verification.model_copy(
-        update={"at": datetime.now(UTC), "duration_s": round(time.monotonic() - started, 3)}
+        update={
+            "at": datetime.now(UTC),
+            "duration_s": round(time.monotonic() - started, 3),
+            "manifest_sha256": fingerprint(backup.manifest),
+        }
     )
     update_state(backup, lambda state: state.model_copy(update={"verification": verification}))
     _log(backup, verification)

@@ -8,13 +8,14 @@ import uuid
 import dramatiq
 from sqlalchemy import Engine
 
-from k9ops.broker.jobs import describe_job, find_actor, parse_slot
+from k9ops.broker.jobs import describe_job, find_actor
 from k9ops.config.logging import get_logger
 from k9ops.ledger.claims import finish_run, put_back_run, retry_run
 from k9ops.ledger.conclusion import Conclusion
 from k9ops.ledger.execution import ActiveRun
 from k9ops.ledger.model import NewRun
 from k9ops.outcome import FollowUp
+from k9ops.slot import parse_slot
 
 _LOG = get_logger("k9ops.broker")
 

@@ -11,7 +11,7 @@ import dramatiq
 from sqlalchemy import Connection, Engine
 
 from k9ops.broker.inline import execute_inline
-from k9ops.broker.jobs import check_params, describe_job, parse_slot
+from k9ops.broker.jobs import check_params, describe_job
 from k9ops.broker.sending import build_message, send_message
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
@@ -19,6 +19,7 @@ from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.outbox import mark_unsent
 from k9ops.ledger.requests import find_recorded_id, insert_run, record_run
+from k9ops.slot import parse_slot
 
 _LOG = get_logger("k9ops.broker")
 

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Engine
 
 from k9ops.broker.conclude import record_conclusion
-from k9ops.broker.jobs import check_params, describe_job, parse_slot
+from k9ops.broker.jobs import check_params, describe_job
 from k9ops.broker.keeper import Keeper
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
@@ -21,6 +21,7 @@ from k9ops.ledger.conclusion import Conclusion, conclude_error, conclude_return
 from k9ops.ledger.execution import ActiveRun, make_owner_name, set_current
 from k9ops.ledger.model import NewRun, Run
 from k9ops.ledger.requests import find_recorded_id, get_run, record_run
+from k9ops.slot import parse_slot
 
 _LOG = get_logger("k9ops.broker")
 

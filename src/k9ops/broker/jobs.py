@@ -100,20 +100,3 @@ def check_params(actor: dramatiq.Actor[..., Any], params: Mapping[str, Any]) -> 
         raise ParamsInvalid(f"{actor.actor_name}: a parameter is not JSON ({exc}).") from None
     if b"\\u0000" in encoded:
         raise ParamsInvalid(f"{actor.actor_name}: a parameter has a NUL character, which PostgreSQL cannot store.")
-
-
-def parse_slot(value: Any) -> datetime | None:
-    """Return the slot that a job's `slot` parameter names, None for none.
-
-    Raises:
-        ParamsInvalid: The text is not an ISO 8601 moment with an offset.
-    """
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ParamsInvalid(f"slot = {value!r}: it must be a moment with an offset, such as 2026-11-24T02:00:00+03:00.")
-    return moment.astimezone(UTC)

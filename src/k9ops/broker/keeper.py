@@ -96,7 +96,6 @@ class Keeper(threading.Thread):
         renewed = renew_leases(
             get_engine(),
             [(active.claim, progress) for active, progress in held],
-            owner=self._owner,
             lease_s=self._settings.lease_s,
         )
         for active, _ in held:
@@ -119,7 +118,12 @@ class Keeper(threading.Thread):
                 )
             for run in expire_late_runs(get_engine()):
                 _LOG.warning("run.expired", run_id=str(run.id), job=run.job, due_at=run.due_at.isoformat())
-        relay_unsent_runs(get_engine(), broker, resend_after_s=self._settings.resend_after_s)
+        relay_unsent_runs(
+            get_engine(),
+            broker,
+            resend_after_s=self._settings.resend_after_s,
+            budget_s=self._settings.lease_s / 5,
+        )
 
     def _snapshot(self) -> list[ActiveRun]:
         with self._lock:

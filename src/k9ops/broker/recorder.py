@@ -17,7 +17,7 @@ from dramatiq.middleware.time_limit import TimeLimitExceeded
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from k9ops.broker.conclude import record_conclusion
-from k9ops.broker.jobs import JOB_OPTIONS, Job, describe_job, parse_slot
+from k9ops.broker.jobs import JOB_OPTIONS, Job, describe_job
 from k9ops.broker.keeper import Keeper
 from k9ops.broker.sending import RECORDED_OPTION
 from k9ops.config.logging import get_logger
@@ -29,6 +29,7 @@ from k9ops.ledger.conclusion import Conclusion, conclude_error, conclude_return
 from k9ops.ledger.execution import ActiveRun, current_run, make_owner_name, set_current
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.requests import record_run
+from k9ops.slot import parse_slot
 
 _LOG = get_logger("k9ops.broker")
 _WAIT_S = 1.0
@@ -94,7 +95,7 @@ class RunRecorder(dramatiq.Middleware):
         try:
             active = self._wait_for_ledger(lambda: self._claim(broker, message, job))
         except RunInterrupted:
-            broker.enqueue(message.copy())
+            self._return_message(broker, message)
             raise SkipMessage("The worker is shutting down; the message is back in its queue.") from None
         except Exception as exc:
             # Dramatiq would log this and start the job all the same, without a claim.
@@ -139,6 +140,14 @@ class RunRecorder(dramatiq.Middleware):
                 self._keeper.remove(active)
             set_current(None)
         if exception is not None and conclusion.action == "finish" and conclusion.state == "failed":
+            message.fail()
+
+    def _return_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        # An error that left before_process_message would start the job without a claim.
+        try:
+            broker.enqueue(message.copy())
+        except Exception as exc:
+            _LOG.warning("message.rejected", problem=str(exc))
             message.fail()
 
     def _record(self, broker: dramatiq.Broker, active: ActiveRun, conclusion: Conclusion) -> None:

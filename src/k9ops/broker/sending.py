@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -50,8 +51,17 @@ def send_message(broker: dramatiq.Broker, message: SentMessage) -> None:
         raise BrokerUnavailable("Redis does not take messages.", problem=str(exc)) from exc
 
 
-def relay_unsent_runs(engine: Engine, broker: dramatiq.Broker, *, resend_after_s: float) -> int:
+def relay_unsent_runs(
+    engine: Engine, broker: dramatiq.Broker, *, resend_after_s: float, budget_s: float = float("inf")
+) -> int:
     """Send the message of every run that is due and has none.
+
+    Args:
+        engine: The ledger's database.
+        broker: Where the messages go.
+        resend_after_s: As of `take_unsent_runs`.
+        budget_s: After this many seconds the rest is left for the next round: with a slow Redis, whoever calls
+            this has more urgent things to do.
 
     Returns:
         How many were sent.
@@ -61,7 +71,11 @@ def relay_unsent_runs(engine: Engine, broker: dramatiq.Broker, *, resend_after_s
         DatabaseUnavailable: PostgreSQL does not answer.
     """
     runs = take_unsent_runs(engine, resend_after_s=resend_after_s, backlogged=_find_backlogged_queues(broker))
+    ends_at_s = time.monotonic() + budget_s
     for position, run in enumerate(runs):
+        if time.monotonic() > ends_at_s:
+            mark_unsent(engine, [left.id for left in runs[position:]])
+            return position
         try:
             send_message(broker, build_message(run.id, run.job, run.queue, run.params))
         except BrokerUnavailable:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -26,6 +27,7 @@ from k9ops.errors import SettingsInvalid
 
 _BROKER_DATABASE = 1
 _RESULT_DATABASE = 2
+_ENCODE = "has special characters in its password: write them percent-encoded, such as %40 for @"
 
 
 def _setting(
@@ -233,6 +235,8 @@ class Settings(BaseSettings):
             url = None
         if url is None or url.get_backend_name() not in ("postgresql", "postgres") or not url.database:
             raise ValueError("must look like postgresql://user:password@host:5432/database")
+        if "@" in (url.host or ""):
+            raise ValueError(_ENCODE)
         return secret
 
     @field_validator("redis_url", "broker_url", "result_url")
@@ -241,6 +245,8 @@ class Settings(BaseSettings):
         text = secret.get_secret_value()
         if text and not re.fullmatch(r"(rediss?://[^/\s]+(/\d*)?(\?\S*)?|unix://\S+)", text):
             raise ValueError("must look like redis://user:password@host:6379/1, with rediss:// for TLS")
+        if text and not text.startswith("unix:") and not _has_plain_authority(text):
+            raise ValueError(_ENCODE)
         return secret
 
     @model_validator(mode="after")
@@ -294,6 +300,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from `load_settings` only, which keeps note of where each came from."""
         return (init_settings,)
+
+
+def _has_plain_authority(text: str) -> bool:
+    parts = urlsplit(text)
+    try:
+        return parts.netloc.count("@") <= 1 and not parts.fragment and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def to_sqlalchemy_url(text: str) -> URL:

@@ -1,12 +1,15 @@
 """A worker's claim on a run: taken, renewed, and given up with an outcome.
 
-Every change after the claim is conditional on (owner, attempt), so a worker that lost its lease writes nothing.
+Every change after the claim is conditional on its owner's name, which no other claim ever has, so a worker that lost
+its lease writes nothing.
 All moments come from PostgreSQL's clock.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +20,9 @@ from sqlalchemy import Connection, Engine, text
 from k9ops.db.engine import database_errors
 from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run, run_from_row
 from k9ops.ledger.requests import insert_run
+
+# A NUL as JSON writes it; an even number of backslashes before it belongs to the text.
+_JSON_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 _CLAIM = text(f"""
     UPDATE k9ops.run SET
@@ -37,15 +43,15 @@ _RENEW = text("""
     UPDATE k9ops.run SET
         lease_expires_at = now() + make_interval(secs => :lease_s),
         progress = coalesce(CAST(held.progress AS jsonb), run.progress)
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:progress AS text[]))
-        AS held (id, attempt, progress)
-    WHERE run.id = held.id AND run.attempt = held.attempt AND run.state = 'running' AND run.lease_owner = :owner
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:owners AS text[]), CAST(:progress AS text[]))
+        AS held (id, owner, progress)
+    WHERE run.id = held.id AND run.lease_owner = held.owner AND run.state = 'running'
     RETURNING run.id, run.cancel_requested_at IS NOT NULL AS is_cancelled
 """)
 
 _GIVE_UP = """
     UPDATE k9ops.run SET {changes}, lease_owner = NULL, lease_expires_at = NULL
-    WHERE id = :id AND state = 'running' AND lease_owner = :owner AND attempt = :attempt
+    WHERE id = :id AND state = 'running' AND lease_owner = :owner
     RETURNING id
 """
 
@@ -94,7 +100,7 @@ class Claim:
 
     Attributes:
         run: The run as it was when claimed; `run.attempt` counts from 1.
-        owner: The process that holds the lease.
+        owner: The process that holds the lease, and a token of this claim alone.
     """
 
     run: Run
@@ -107,31 +113,31 @@ def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, 
     Args:
         engine: The database.
         run_id: The run.
-        owner: Name of this process, unique among all.
+        owner: Name of this process.
         lease_s: How long the claim holds without renewal.
         path: `worker` or `inline`.
 
     Returns:
         None when the run is claimed by another, has ended, is not due, or is unknown.
     """
-    values = {"id": run_id, "owner": owner, "lease_s": lease_s, "path": path}
+    claim_owner = f"{owner}/{secrets.token_hex(4)}"
+    values = {"id": run_id, "owner": claim_owner, "lease_s": lease_s, "path": path}
     with database_errors(), engine.begin() as connection:
         row = connection.execute(_CLAIM, values).mappings().first()
         if row is None:
             connection.execute(_LEAVE_TO_RELAY, {"id": run_id})
             return None
-    return Claim(run_from_row(row), owner)
+    return Claim(run_from_row(row), claim_owner)
 
 
 def renew_leases(
-    engine: Engine, claims: Sequence[tuple[Claim, Mapping[str, Any] | None]], *, owner: str, lease_s: float
+    engine: Engine, claims: Sequence[tuple[Claim, Mapping[str, Any] | None]], *, lease_s: float
 ) -> dict[uuid.UUID, bool]:
     """Renew the leases of one process and store the progress of its runs.
 
     Args:
         engine: The database.
         claims: Each claim with its progress, None when that has not changed.
-        owner: The holder of all of them.
         lease_s: How long the claims hold from now on.
 
     Returns:
@@ -139,9 +145,8 @@ def renew_leases(
     """
     values = {
         "ids": [claim.run.id for claim, _ in claims],
-        "attempts": [claim.run.attempt for claim, _ in claims],
+        "owners": [claim.owner for claim, _ in claims],
         "progress": [json.dumps(dict(progress)) if progress else None for _, progress in claims],
-        "owner": owner,
         "lease_s": lease_s,
     }
     with database_errors(), engine.begin() as connection:
@@ -209,7 +214,7 @@ def put_back_run(engine: Engine, claim: Claim, *, message: str) -> bool:
 
 
 def _give_up(connection: Connection, statement: Any, claim: Claim, values: Mapping[str, Any]) -> bool:
-    keys = {"id": claim.run.id, "owner": claim.owner, "attempt": claim.run.attempt}
+    keys = {"id": claim.run.id, "owner": claim.owner}
     storable = {name: _make_storable(value) for name, value in values.items()}
     return connection.execute(statement, {**keys, **storable}).first() is not None
 
@@ -218,5 +223,5 @@ def _make_storable(value: Any) -> Any:
     """Replace what PostgreSQL has no text for, NUL and lone surrogates: an error's words may hold anything."""
     if not isinstance(value, str):
         return value
-    text_value = value.replace("\x00", "\ufffd").replace("\\u0000", "\ufffd")
+    text_value = _JSON_NUL.sub("\\1\ufffd", value.replace("\x00", "\ufffd"))
     return text_value.encode("utf-8", "replace").decode("utf-8")

@@ -14,6 +14,7 @@ from k9ops.config.settings import Settings
 from k9ops.db.application import inspect_application
 from k9ops.db.engine import database_errors
 from k9ops.outcome import Execution, Outcome, skipped
+from k9ops.slot import parse_slot
 
 _LOG = get_logger("k9ops.upkeep")
 _FIRST = (datetime(1, 1, 1), uuid.UUID(int=0))  # noqa: DTZ001 (the column has no time zone)
@@ -56,7 +57,7 @@ def clean_notifications(
         DatabaseInvalid: The application's table is missing.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    moment = datetime.fromisoformat(slot) if slot else execution.requested_at
+    moment = parse_slot(slot) or execution.requested_at
     cutoff = (moment - timedelta(days=settings.notification_retention_days)).astimezone(UTC).replace(tzinfo=None)
     with database_errors(), engine.begin() as connection:
         inspect_application(connection).require("notification", "id", "read", "created_at")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -13,6 +13,7 @@ from k9ops.db.application import ApplicationSchema, inspect_application
 from k9ops.db.engine import database_errors
 from k9ops.errors import PermanentError
 from k9ops.outcome import Execution, Outcome, skipped
+from k9ops.slot import parse_slot
 
 _LOG = get_logger("k9ops.upkeep")
 _LISTED = 100
@@ -68,7 +69,7 @@ def lock_schedules(
         PermanentError: `K9OPS_AUDIT_USERNAME` names no user.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    moment = datetime.fromisoformat(slot) if slot else execution.requested_at
+    moment = parse_slot(slot) or execution.requested_at
     day = moment.astimezone(settings.zone).date()
     with database_errors(), engine.begin() as connection:
         schema = inspect_application(connection)

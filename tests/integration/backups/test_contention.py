@@ -19,7 +19,7 @@ from tests.integration.backups.test_create import files_of, replace_user
 from tests.integration.backups.test_restore import new_name
 from tests.integration.backups.test_verify import role
 
-from k9ops.backups.catalogue import Backup, list_backups, load_backup, make_backup_id, partial_path, pin, update_state
+from k9ops.backups.catalogue import Backup, list_backups, load_backup, make_backup_id, partial_path, pin
 from k9ops.backups.connections import open_session, target_of
 from k9ops.backups.over_live import restore_over_live
 from k9ops.backups.restore import restore_backup
@@ -271,12 +271,7 @@ def test_restore_over_live_changes_nothing_when_it_must_stop(any_source: Source)
 def test_apply_retention_deletes_real_backups_but_no_pinned_one(any_source: Source) -> None:
     oldest, pinned, newest = (any_source.back_up() for _ in range(3))
     for backup in (oldest, pinned, newest):
-        update_state(
-            backup,
-            lambda state: state.model_copy(
-                update={"verification": state.verification.model_copy(update={"state": "verified"})}
-            ),
-        )
+        verify_backup(any_source.settings, backup, execution=Execution())
     pin(pinned, "before the move")
     settings, policy = any_source.settings, RetentionPolicy(0, daily=1, weekly=0, monthly=0)
     now = datetime.now(UTC)

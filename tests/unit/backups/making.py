@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from k9ops.backups.catalogue import Backup, make_backup_id
-from k9ops.backups.manifest import BackupState, DatabaseShape, Manifest, Verification, VerificationState
+from k9ops.backups.manifest import BackupState, DatabaseShape, Manifest, Verification, VerificationState, fingerprint
 
 MOMENT = datetime(2026, 3, 1, 2, tzinfo=UTC)
 
@@ -44,5 +44,8 @@ def make_backup(
     folder: Path = Path("/nowhere"),
 ) -> Backup:
     manifest = make_manifest(backup_id=make_backup_id(created_at, uuid.UUID(int=number)), snapshot_at=created_at)
-    stored = BackupState(verification=Verification(state=state), pinned_at=created_at if pinned else None)
+    stored = BackupState(
+        verification=Verification(state=state, manifest_sha256=fingerprint(manifest)),
+        pinned_at=created_at if pinned else None,
+    )
     return Backup(folder, manifest, stored)
