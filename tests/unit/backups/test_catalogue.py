@@ -90,8 +90,18 @@ def test_list_backups_flags_an_archive_of_the_wrong_size(tmp_path: Path) -> None
     backup = store(tmp_path)
     backup.archive_path.write_bytes(b"dum")
     listing = list_backups(tmp_path)
-    assert listing.backups == (backup,)
+    assert [(item.backup_id, item.verification_state) for item in listing.backups] == [(backup.backup_id, "failed")]
     assert listing.problems[0].reason == "It has 3 bytes; the manifest says 4."
+
+
+def test_list_backups_counts_a_proof_for_nothing_when_the_manifest_was_changed(tmp_path: Path) -> None:
+    backup = store(tmp_path)
+    assert list_backups(tmp_path).backups[0].verification_state == "verified"
+    path = manifest_path(tmp_path, backup.backup_id)
+    path.write_text(path.read_text().replace('"public.user": 3', '"public.user": 4'))
+    listing = list_backups(tmp_path)
+    assert listing.backups[0].verification_state == "unverified"
+    assert listing.problems[0].reason == "Its manifest is not the one that was verified."
 
 
 def test_load_backup_takes_a_beginning_that_only_one_backup_has(tmp_path: Path) -> None:
