@@ -14,7 +14,7 @@ from k9ops.backups import jobs
 from k9ops.backups.catalogue import archive_path, list_backups
 from k9ops.config.settings import Settings
 from k9ops.db.sample import seed
-from k9ops.errors import DiskFull
+from k9ops.errors import BackupDamaged, DiskFull, K9opsError, ParamsInvalid
 from k9ops.outcome import Execution, Outcome
 
 SLOT = "2026-11-24T02:00:00+03:00"
@@ -104,6 +104,33 @@ def test_verify_fails_with_the_reason_when_the_archive_is_damaged(seeded: Engine
     assert "SHA-256" in outcome.message
     assert application_row(seeded)["last_backup_status"] == "failed"
     assert not outcome.follow_ups
+
+
+def test_verify_of_an_old_backup_does_not_cover_up_a_newer_failure(seeded: Engine, settings: Settings) -> None:
+    old = str(create(settings, seeded).evidence["backup_id"])
+    with pytest.raises(DiskFull):
+        create(settings.model_copy(update={"backup_min_free_bytes": 10**18}), seeded)
+    assert jobs.verify(settings, seeded, execution=Execution(), backup_id=old).state == "succeeded"
+    assert application_row(seeded)["last_backup_status"] == "failed"
+
+
+def test_create_and_verify_tell_the_application_of_an_unexpected_error(seeded: Engine, settings: Settings) -> None:
+    backup_id = str(create(settings, seeded).evidence["backup_id"])
+    archive_path(settings.backup_dir, backup_id).unlink()
+    with pytest.raises(BackupDamaged):
+        jobs.verify(settings, seeded, execution=Execution(), backup_id=backup_id)
+    assert application_row(seeded)["last_backup_status"] == "failed"
+    change_settings(seeded, last_backup_status="success")
+    not_a_folder = settings.model_copy(update={"backup_dir": settings.backup_dir / f"{backup_id}.json"})
+    with pytest.raises((OSError, K9opsError)):
+        create(not_a_folder, seeded)
+    assert application_row(seeded)["last_backup_status"] == "failed"
+
+
+def test_create_refuses_a_slot_without_an_offset(seeded: Engine, settings: Settings) -> None:
+    for slot in ("2026-03-01T02:00:00", "2026-03-01", "nonsense"):
+        with pytest.raises(ParamsInvalid, match="with an offset"):
+            create(settings, seeded, slot=slot)
 
 
 def test_retain_takes_the_days_from_the_application(seeded: Engine, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import dramatiq
 import psycopg
 import pytest
+import redis
 from sqlalchemy import Engine, text
 from tests.processes import DEADLINE_S, wait_for
 
@@ -436,3 +437,35 @@ def send_while_away(broker: K9opsRedisBroker, actor: dramatiq.Actor[..., Any]) -
     message = actor.send()
     assert RECORDED_OPTION not in message.options
     return message.message_id
+
+
+def test_worker_starts_nothing_unclaimed_when_both_servers_are_away_at_its_shutdown(
+    engine: Engine,
+    broker: K9opsRedisBroker,
+    count_rows: dramatiq.Actor[..., Any],
+    calls: list[dict[str, Any]],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise redis.ConnectionError("refused")
+
+    run_id = send(engine, broker, count_rows)
+    with postgresql_away(engine, database_url):
+        with working(broker):
+            wait_for(lambda: broker.client.keys("dramatiq:__acks__.*.tests"))
+            monkeypatch.setattr(broker, "enqueue", refuse)
+        monkeypatch.undo()
+    assert calls == []
+    assert get_run(engine, run_id).state == "queued"
+
+
+def test_relay_unsent_runs_leaves_the_rest_when_its_time_is_over(
+    engine: Engine, broker: K9opsRedisBroker, count_rows: dramatiq.Actor[..., Any]
+) -> None:
+    with engine.begin() as connection:
+        for _ in range(3):
+            enqueue_run(engine, broker, get_settings(), count_rows, {}, connection=connection)
+    assert relay_unsent_runs(engine, broker, resend_after_s=60, budget_s=-1) == 0
+    assert all(run.sent_at is None for run in list_runs(engine))
+    assert relay_unsent_runs(engine, broker, resend_after_s=60) == 3

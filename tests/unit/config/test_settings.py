@@ -91,6 +91,10 @@ def test_load_settings_reads_the_env_file_below_the_environment(tmp_path: Path) 
         ({"K9OPS_LOG_LEVEL": "loud"}, ["K9OPS_LOG_LEVEL = 'loud'", "'debug'"]),
         ({"DATABASE_URL": "mysql://u:secretpw@h/d"}, ["DATABASE_URL = (secret)", "postgresql://"]),
         ({"DATABASE_URL": "not a url secretpw"}, ["DATABASE_URL = (secret)", "postgresql://"]),
+        ({"DATABASE_URL": "postgresql://u:secretpw@x@h/d"}, ["DATABASE_URL = (secret)", "percent-encoded"]),
+        ({"REDIS_URL": "redis://:secretpw@x@h:1"}, ["REDIS_URL = (secret)", "percent-encoded"]),
+        ({"REDIS_URL": "redis://:secretpw#x@h:1"}, ["REDIS_URL = (secret)", "percent-encoded"]),
+        ({"REDIS_URL": "redis://:secretpw?x@h:1"}, ["REDIS_URL = (secret)", "percent-encoded"]),
         ({"CELERY_BROKER_URL": "amqp://u:secretpw@h"}, ["CELERY_BROKER_URL = (secret)", "redis://"]),
         (
             {"K9OPS_BACKUP_SOFT_LIMIT_S": "100", "K9OPS_BACKUP_HARD_LIMIT_S": "100"},
