@@ -77,7 +77,7 @@ def execute_inline(
     actor = broker.get_actor(claim.run.job)
     job = describe_job(actor)
     active = ActiveRun(claim, soft_limit_s=job.soft_limit_s, on_progress=on_progress)
-    keeper = Keeper(settings, owner=owner, broker=None)
+    keeper = Keeper(settings, broker=None)
     keeper.add(active)
     keeper.start()
     set_current(active)

@@ -25,14 +25,12 @@ class Keeper(threading.Thread):
 
     Args:
         settings: Lease and intervals.
-        owner: Name under which this process claims runs.
         broker: Where due runs are sent; None only renews leases, for a process that is no worker.
     """
 
-    def __init__(self, settings: Settings, *, owner: str, broker: dramatiq.Broker | None) -> None:
+    def __init__(self, settings: Settings, *, broker: dramatiq.Broker | None) -> None:
         super().__init__(name="k9ops-keeper", daemon=True)
         self._settings = settings
-        self._owner = owner
         self._broker = broker
         self._active: dict[uuid.UUID, ActiveRun] = {}
         self._lock = threading.Lock()

@@ -70,7 +70,7 @@ class RunRecorder(dramatiq.Middleware):
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Start to renew leases, to send what is due and to rescue lost runs."""
         self._owner = make_owner_name()
-        self._keeper = Keeper(self._settings, owner=self._owner, broker=broker)
+        self._keeper = Keeper(self._settings, broker=broker)
         self._keeper.start()
         _LOG.info("worker.started", worker=self._owner, queues=sorted(worker.consumers))
 
