@@ -10,7 +10,7 @@ from k9ops.broker.build import install_broker
 broker = install_broker()
 
 from k9ops.actors.backups import apply_retention, create_backup, verify_backup  # noqa: E402 (the broker first)
-from k9ops.actors.maintenance import canary  # noqa: E402
+from k9ops.actors.maintenance import canary, prune_runs, relay_outbox, rescue_runs  # noqa: E402
 from k9ops.actors.notifications import clean_notifications  # noqa: E402
 from k9ops.actors.schedules import lock_schedules  # noqa: E402
 
@@ -21,5 +21,8 @@ __all__ = [
     "clean_notifications",
     "create_backup",
     "lock_schedules",
+    "prune_runs",
+    "relay_outbox",
+    "rescue_runs",
     "verify_backup",
 ]

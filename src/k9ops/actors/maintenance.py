@@ -7,13 +7,18 @@ import socket
 
 import dramatiq
 
+from k9ops.broker import maintenance
 from k9ops.config.settings import get_settings
+from k9ops.db.engine import get_engine
+from k9ops.ledger.execution import current_execution
 from k9ops.outcome import Outcome
+
+_QUEUE = get_settings().default_queue
 
 
 @dramatiq.actor(
     actor_name="canary",
-    queue_name=get_settings().default_queue,
+    queue_name=_QUEUE,
     priority=0,
     max_retries=0,
     soft_limit=60_000,
@@ -25,3 +30,44 @@ def canary() -> Outcome:
     """Prove that a worker takes messages: it says which one did."""
     evidence = {"host": socket.gethostname(), "pid": os.getpid()}
     return Outcome("succeeded", f"A worker on {evidence['host']} answered.", evidence)
+
+
+@dramatiq.actor(
+    actor_name="relay_outbox",
+    queue_name=_QUEUE,
+    priority=0,
+    max_retries=0,
+    soft_limit=60_000,
+    time_limit=60_000,
+)
+def relay_outbox() -> Outcome:
+    """Send the messages of runs that wait in the outbox."""
+    return maintenance.relay(get_settings(), get_engine(), relay_outbox.broker)
+
+
+@dramatiq.actor(
+    actor_name="rescue_runs",
+    queue_name=_QUEUE,
+    priority=0,
+    max_retries=0,
+    soft_limit=60_000,
+    time_limit=60_000,
+)
+def rescue_runs() -> Outcome:
+    """Put the runs of dead workers back, and end those that are too late."""
+    return maintenance.rescue(get_engine())
+
+
+@dramatiq.actor(
+    actor_name="prune_runs",
+    queue_name=_QUEUE,
+    priority=0,
+    max_retries=3,
+    min_backoff=60_000,
+    max_backoff=1_800_000,
+    soft_limit=600_000,
+    time_limit=660_000,
+)
+def prune_runs() -> Outcome:
+    """Delete old runs from the ledger."""
+    return maintenance.prune(get_settings(), get_engine(), execution=current_execution())

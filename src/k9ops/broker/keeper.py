@@ -8,6 +8,7 @@ import uuid
 
 import dramatiq
 
+from k9ops.broker.rescuing import rescue_runs
 from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
@@ -15,7 +16,6 @@ from k9ops.db.engine import get_engine
 from k9ops.errors import BrokerUnavailable, DatabaseUnavailable
 from k9ops.ledger.claims import renew_leases
 from k9ops.ledger.execution import ActiveRun
-from k9ops.ledger.rescue import expire_late_runs, rescue_lost_runs
 
 _LOG = get_logger("k9ops.broker")
 
@@ -105,17 +105,7 @@ class Keeper(threading.Thread):
 
     def _look_after_ledger(self, broker: dramatiq.Broker, *, with_rescue: bool) -> None:
         if with_rescue and time.monotonic() >= self._rescue_not_before_s:
-            for run in rescue_lost_runs(get_engine()):
-                _LOG.warning(
-                    "run.rescued",
-                    run_id=str(run.id),
-                    job=run.job,
-                    deaths=run.deaths,
-                    state=run.state,
-                    attempt=run.attempt,
-                )
-            for run in expire_late_runs(get_engine()):
-                _LOG.warning("run.expired", run_id=str(run.id), job=run.job, due_at=run.due_at.isoformat())
+            rescue_runs(get_engine())
         relay_unsent_runs(
             get_engine(),
             broker,

@@ -149,6 +149,20 @@ class Settings(BaseSettings):
         unit="s",
         ge=60,
     )
+    run_retention_days: int = _setting(
+        "K9OPS_RUN_RETENTION_DAYS",
+        90,
+        "Runs that ended longer ago leave the ledger; the last success of each job stays.",
+        unit="days",
+        ge=7,
+    )
+    maintenance_retention_days: int = _setting(
+        "K9OPS_MAINTENANCE_RETENTION_DAYS",
+        3,
+        "The same for runs of the default queue that succeeded or had nothing to do.",
+        unit="days",
+        ge=1,
+    )
     metrics_host: str = _setting("K9OPS_METRICS_HOST", "127.0.0.1", "Address of a worker's Prometheus metrics.")
     metrics_port: int = _setting(
         "K9OPS_METRICS_PORT",
@@ -210,6 +224,10 @@ class Settings(BaseSettings):
         "K9OPS_NOTIFICATION_PAUSE_S", 0.1, "Pause between two such transactions.", unit="s", ge=0, le=60
     )
 
+    schedule_auto_lock_hour: int = _setting(
+        "SCHEDULE_AUTO_LOCK_HOUR", 23, "Hour of the day at which past schedules are locked.", ge=0, le=23
+    )
+    schedule_auto_lock_minute: int = _setting("SCHEDULE_AUTO_LOCK_MINUTE", 59, "Minute of that hour.", ge=0, le=59)
     audit_username: str = _setting(
         "K9OPS_AUDIT_USERNAME",
         "",

@@ -102,3 +102,20 @@ audit_event = Table(
     Index("audit_event_target", "target_type", "target_id"),
 )
 """One row for each thing that a job or a person changed: who, what, and how it was before and after."""
+
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("dispatched_until", DateTime(timezone=True), nullable=False),
+    Column("last_slot", DateTime(timezone=True)),
+    Column("missed", BigInteger, nullable=False, server_default="0"),
+    Column("last_missed_slot", DateTime(timezone=True)),
+    Column("paused_at", DateTime(timezone=True)),
+    Column("paused_by", Text),
+    CheckConstraint("(paused_at IS NULL) = (paused_by IS NULL)", name="schedule_paused_by_somebody"),
+)
+"""One row for each schedule of the timetable: its slots up to `dispatched_until` have been decided, once and for all.
+
+`missed` counts the slots that were decided against, `last_missed_slot` is the newest of them.
+"""

@@ -1,0 +1,63 @@
+"""The maintenance jobs as plain calls: what the keeper does all the time, once more as recorded runs, and pruning."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import dramatiq
+from sqlalchemy import Engine
+
+from k9ops.broker.rescuing import rescue_runs
+from k9ops.broker.sending import relay_unsent_runs
+from k9ops.config.settings import Settings
+from k9ops.ledger.pruning import prune_runs
+from k9ops.outcome import Execution, Outcome, skipped
+
+_BUDGET_S = 30.0
+
+
+def relay(settings: Settings, engine: Engine, broker: dramatiq.Broker) -> Outcome:
+    """Send the messages that wait in the outbox.
+
+    Raises:
+        BrokerUnavailable: The rest stays in the outbox.
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    sent = relay_unsent_runs(engine, broker, resend_after_s=settings.resend_after_s, budget_s=_BUDGET_S)
+    if not sent:
+        return skipped("No run waited in the outbox.")
+    return Outcome("succeeded", f"{sent} runs were sent from the outbox.", {"sent": sent})
+
+
+def rescue(engine: Engine) -> Outcome:
+    """Put the runs of dead workers back, and end those that are too late.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    rescued, expired = rescue_runs(engine)
+    if not rescued and not expired:
+        return skipped("No run was lost or too late.")
+    evidence = {"rescued": [str(run.id) for run in rescued], "expired": [str(run.id) for run in expired]}
+    return Outcome("succeeded", f"{len(rescued)} runs were put back, {len(expired)} have expired.", evidence)
+
+
+def prune(settings: Settings, engine: Engine, *, execution: Execution) -> Outcome:
+    """Delete old runs from the ledger. Results in Redis expire by themselves, after `K9OPS_RESULT_TTL_S`.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    before = execution.requested_at - timedelta(days=settings.run_retention_days)
+    routine_before = execution.requested_at - timedelta(days=settings.maintenance_retention_days)
+    deleted = prune_runs(
+        engine,
+        before=before,
+        routine_before=routine_before,
+        routine_queue=settings.default_queue,
+        check_stop=execution.check_stop,
+    )
+    evidence = {"deleted": deleted, "before": before.isoformat(), "routine_before": routine_before.isoformat()}
+    if not deleted:
+        return skipped("No run is old enough.", **evidence)
+    return Outcome("succeeded", f"{deleted} old runs left the ledger.", evidence)

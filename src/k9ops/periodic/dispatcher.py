@@ -1,0 +1,156 @@
+"""The dispatcher: turns slots that have come due into runs, each exactly once, however many schedulers there are."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import dramatiq
+from sqlalchemy import Connection, Engine
+
+from k9ops.backups.jobs import read_wishes
+from k9ops.broker.jobs import describe_job, find_actor
+from k9ops.config.logging import get_logger
+from k9ops.config.settings import Settings
+from k9ops.db.backup_settings import BackupSettings
+from k9ops.db.engine import database_errors
+from k9ops.errors import DatabaseInvalid
+from k9ops.ledger.model import NewRun
+from k9ops.ledger.requests import insert_run
+from k9ops.ledger.slots import ScheduleState, advance_schedule, lock_schedule_state, read_clock
+from k9ops.periodic.timetable import Schedule, build_timetable, find_slots, plan_slots
+
+_LOG = get_logger("k9ops.periodic")
+
+# A clock that was put right by less than this needs no decision: the slots in between were decided already.
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class DispatchedSlot:
+    """A slot that became a run.
+
+    Attributes:
+        schedule: Name of the schedule.
+        slot: Aware UTC.
+        run_id: The run.
+        is_new: False when the job had a run for this slot already.
+    """
+
+    schedule: str
+    slot: datetime
+    run_id: uuid.UUID
+    is_new: bool
+
+
+def load_timetable(settings: Settings, engine: Engine) -> tuple[Schedule, ...]:
+    """Return the timetable of this moment, with the backup schedule that the application wants.
+
+    Application settings that cannot be read leave the backup schedule out; everything else goes on.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    try:
+        return build_timetable(settings, read_wishes(engine))
+    except DatabaseInvalid as exc:
+        _LOG.error("schedule.unreadable", schedule="create_backup", problem=exc.user_message)
+        known = build_timetable(settings, BackupSettings())
+        return tuple(schedule for schedule in known if schedule.job != "create_backup")
+
+
+def dispatch_due_slots(
+    engine: Engine, broker: dramatiq.Broker, settings: Settings, *, now: datetime | None = None
+) -> list[DispatchedSlot]:
+    """Record a run for every slot that has come due and that its schedule wants; the workers' relay sends them.
+
+    Each schedule has a transaction of its own: the runs and how far the schedule is are recorded together. A process
+    that dies in it has changed nothing, and two schedulers decide one after the other.
+
+    Args:
+        engine: The ledger's database.
+        broker: Knows the jobs; nothing is sent.
+        settings: Time zone, lock time.
+        now: Aware UTC; None asks PostgreSQL.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer; the slots wait for the next call.
+    """
+    moment = now or read_clock(engine)
+    dispatched: list[DispatchedSlot] = []
+    for schedule in load_timetable(settings, engine):
+        with database_errors(), engine.begin() as connection:
+            dispatched += _dispatch(connection, broker, settings, schedule, moment)
+    return dispatched
+
+
+def _dispatch(
+    connection: Connection, broker: dramatiq.Broker, settings: Settings, schedule: Schedule, now: datetime
+) -> list[DispatchedSlot]:
+    minute = now.replace(second=0, microsecond=0)
+    state = lock_schedule_state(connection, schedule.name, since=minute - timedelta(microseconds=1))
+    if state.dispatched_until >= now:
+        if state.dispatched_until - now > _CLOCK_TOLERANCE:
+            _LOG.warning("clock.set_back", schedule=schedule.name, until=state.dispatched_until.isoformat())
+            advance_schedule(connection, schedule.name, until=now)
+        return []
+    slots = _find_due(schedule, settings, state, now)
+    plan = plan_slots(schedule, slots, now=now)
+    wanted, missed = ((), tuple(slots)) if state.paused_at else (plan.dispatch, plan.missed)
+    dispatched = [_record(connection, broker, schedule, slot) for slot in wanted]
+    last_slot = wanted[-1] if wanted else None
+    advance_schedule(connection, schedule.name, until=now, last_slot=last_slot, missed=missed)
+    _log_decision(schedule, dispatched, missed, now, is_paused=state.paused_at is not None)
+    return dispatched
+
+
+def _find_due(schedule: Schedule, settings: Settings, state: ScheduleState, now: datetime) -> list[datetime]:
+    if schedule.cron is None:
+        return []
+    return find_slots(schedule.cron, settings.zone, after=state.dispatched_until, until=now)
+
+
+def _record(connection: Connection, broker: dramatiq.Broker, schedule: Schedule, slot: datetime) -> DispatchedSlot:
+    actor = find_actor(broker, schedule.job)
+    takes_slot = "slot" in inspect.signature(actor.fn).parameters
+    lateness = schedule.max_lateness
+    new = NewRun(
+        job=schedule.job,
+        queue=describe_job(actor).queue,
+        params={"slot": slot.isoformat()} if takes_slot else {},
+        trigger="schedule",
+        slot=slot,
+        expires_at=slot + lateness if lateness else None,
+    )
+    return DispatchedSlot(schedule.name, slot, new.id, insert_run(connection, new, is_sent=False))
+
+
+def _log_decision(
+    schedule: Schedule,
+    dispatched: list[DispatchedSlot],
+    missed: tuple[datetime, ...],
+    now: datetime,
+    *,
+    is_paused: bool,
+) -> None:
+    for item in dispatched:
+        _LOG.info(
+            "slot.dispatched",
+            schedule=schedule.name,
+            slot=item.slot.isoformat(),
+            run_id=str(item.run_id),
+            is_new=item.is_new,
+            late_s=round((now - item.slot).total_seconds(), 1),
+        )
+    if missed:
+        log = _LOG.info if is_paused else _LOG.warning
+        log(
+            "slot.missed",
+            schedule=schedule.name,
+            count=len(missed),
+            first_slot=missed[0].isoformat(),
+            last_slot=missed[-1].isoformat(),
+            reason="paused" if is_paused else f"catch_up={schedule.catch_up}",
+        )

@@ -1,0 +1,134 @@
+"""The timetable: what is due when, in the unit's time zone, and what happens to slots that were missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+from k9ops.config.settings import Settings
+from k9ops.db.backup_settings import BackupSettings
+
+CatchUp = Literal["none", "latest", "all"]
+
+#: A slot that is decided no later than this after its moment is on time, whatever happened in between.
+ON_TIME_S = 120.0
+
+_LONGEST_LOOK_BACK = timedelta(days=366)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A row of the timetable.
+
+    Attributes:
+        name: Permanent; the job's name where the job has one schedule.
+        job: What its slots run.
+        cron: Five fields in the unit's time zone, read as Debian's cron does; None while it is switched off.
+        bell: Five fields for periodiq, in the process's time zone: a further tick beside that of every minute.
+        catch_up: What becomes of slots that were missed: `none`, only the `latest`, or `all`.
+        max_lateness_s: A slot that is older is missed for good, and a run that has not started by then expires; None
+            is no limit.
+    """
+
+    name: str
+    job: str
+    cron: str | None
+    bell: str
+    catch_up: CatchUp
+    max_lateness_s: float | None = None
+
+    @property
+    def max_lateness(self) -> timedelta | None:
+        """`max_lateness_s` as a time delta."""
+        return None if self.max_lateness_s is None else timedelta(seconds=self.max_lateness_s)
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """What becomes of the slots that have come due: disjoint, each oldest first.
+
+    Attributes:
+        dispatch: These become runs.
+        missed: These do not.
+    """
+
+    dispatch: tuple[datetime, ...]
+    missed: tuple[datetime, ...]
+
+
+def build_timetable(settings: Settings, wishes: BackupSettings) -> tuple[Schedule, ...]:
+    """Return every schedule of the service.
+
+    Args:
+        settings: Hour and minute of the schedule lock.
+        wishes: The application's backup settings, as they are now.
+    """
+    lock = f"{settings.schedule_auto_lock_minute} {settings.schedule_auto_lock_hour} * * *"
+    return (
+        Schedule("lock_schedules", "lock_schedules", lock, bell=lock, catch_up="latest"),
+        Schedule("clean_notifications", "clean_notifications", "0 2 * * 1", bell="0 2 * * 1", catch_up="latest"),
+        Schedule("create_backup", "create_backup", backup_cron(wishes), bell="0 * * * *", catch_up="latest"),
+        Schedule("relay_outbox", "relay_outbox", "*/5 * * * *", "*/5 * * * *", "none", max_lateness_s=900),
+        Schedule("rescue_runs", "rescue_runs", "*/5 * * * *", "*/5 * * * *", "none", max_lateness_s=900),
+        Schedule("canary", "canary", "0 * * * *", "0 * * * *", "none", max_lateness_s=300),
+        Schedule("prune_runs", "prune_runs", "30 3 * * *", "30 3 * * *", "latest"),
+    )
+
+
+def backup_cron(wishes: BackupSettings) -> str | None:
+    """Return when the application wants backups: daily, on Sundays, or on the 1st, at its hour; None for never."""
+    if not wishes.wants_backups:
+        return None
+    days = {"DAILY": "* * *", "WEEKLY": "* * 0", "MONTHLY": "1 * *"}[wishes.backup_frequency]
+    return f"0 {wishes.backup_hour} {days}"
+
+
+def find_slots(cron: str, zone: ZoneInfo, *, after: datetime, until: datetime) -> list[datetime]:
+    """Return the due moments in (`after`, `until`], aware UTC, oldest first; no further back than a year.
+
+    A local time that a change of clocks leaves out is due when the clocks have changed; one that comes twice
+    is due the first time. Schedules of every hour or minute follow real time.
+    """
+    after = max(after, until - _LONGEST_LOOK_BACK)
+    slots: list[datetime] = []
+    for slot in _iterate(cron, zone, after):
+        if slot > until:
+            return slots
+        if slot > after:
+            slots.append(slot)
+    return slots
+
+
+def find_next_slot(cron: str, zone: ZoneInfo, *, after: datetime) -> datetime:
+    """Return the first due moment after another, aware UTC."""
+    return next(slot for slot in _iterate(cron, zone, after) if slot > after)
+
+
+def plan_slots(schedule: Schedule, slots: list[datetime], *, now: datetime) -> SlotPlan:
+    """Decide which due slots become runs.
+
+    Args:
+        schedule: Its policy.
+        slots: Due and undecided, oldest first.
+        now: Aware UTC.
+    """
+    lateness = schedule.max_lateness
+    allowed = [slot for slot in slots if lateness is None or now - slot <= lateness]
+    if schedule.catch_up == "latest":
+        chosen = allowed[-1:]
+    elif schedule.catch_up == "none":
+        chosen = [slot for slot in allowed if (now - slot).total_seconds() <= ON_TIME_S]
+    else:
+        chosen = allowed
+    missed = tuple(slot for slot in slots if slot not in set(chosen))
+    return SlotPlan(tuple(chosen), missed)
+
+
+def _iterate(cron: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
+    for moment in CronSim(cron, after.astimezone(zone)):
+        yield moment.astimezone(UTC)
