@@ -76,6 +76,10 @@ class JobUnknown(PermanentError):
     """No job has this name."""
 
 
+class ScheduleUnknown(PermanentError):
+    """The timetable has no schedule of this name."""
+
+
 class ParamsInvalid(PermanentError):
     """The parameters of a job are not what it takes."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from k9ops.cli.workers import WorkerPlan, WorkerProcess
+from k9ops.cli.services import SchedulerPlan, ServicePlan, ServiceProcess, WorkerPlan
 
 _LIMIT_S = 180
 _PATHS = ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
@@ -74,15 +74,27 @@ class Command:
         return (self.folder / "output.log").read_text(encoding="utf-8")
 
     @contextmanager
-    def worker(self) -> Iterator[WorkerProcess]:
+    def worker(self) -> Iterator[ServiceProcess]:
         """Run a worker for all queues during the block."""
-        plan = WorkerPlan("worker", ("backups", "k9_tasks"), threads=2)
-        with (self.folder / "worker.log").open("wb") as log:
-            worker = WorkerProcess(plan, environment=self.environment, cwd=self.folder, output=log)
+        queues = ("backups", "k9_tasks", "notifications", "schedules")
+        with self._service(WorkerPlan("worker", queues, threads=2)) as worker:
+            yield worker
+
+    @contextmanager
+    def scheduler(self) -> Iterator[ServiceProcess]:
+        """Run a scheduler during the block; its first tick is decided when the block begins."""
+        with self._service(SchedulerPlan()) as scheduler:
+            wait_for(lambda: b"scheduler.ready" in (self.folder / "scheduler.log").read_bytes())
+            yield scheduler
+
+    @contextmanager
+    def _service(self, plan: ServicePlan) -> Iterator[ServiceProcess]:
+        with (self.folder / f"{plan.name}.log").open("wb") as log:
+            process = ServiceProcess(plan, environment=self.environment, cwd=self.folder, output=log)
             try:
-                yield worker
+                yield process
             finally:
-                worker.stop()
+                process.stop()
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:

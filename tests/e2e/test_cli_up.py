@@ -103,4 +103,4 @@ def test_up_writes_one_document_a_line_with_json(empty_k9ops: Command) -> None:
         pass
     events = [json.loads(line)["event"] for line in empty_k9ops.output().splitlines()]
     assert events[-1] == "stack.stopped"
-    assert {"worker.launched", "worker.started", "stack.ready"} <= set(events)
+    assert {"process.launched", "worker.started", "stack.ready"} <= set(events)

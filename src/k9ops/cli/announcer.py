@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 _COLOURS = ("cyan", "green", "magenta", "blue")
-_NAME_WIDTH = 8
+_NAME_WIDTH = 9
 _OWN_NAME = "up"
 
 

@@ -12,6 +12,7 @@ from k9ops.cli.checks.backups import check_backup_folder, check_clients, check_l
 from k9ops.cli.checks.broker import check_broker
 from k9ops.cli.checks.database import check_application, check_database, check_migrations
 from k9ops.cli.checks.finding import Finding, run_check
+from k9ops.cli.checks.scheduler import check_scheduler
 from k9ops.cli.checks.workers import check_actors, check_canary
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.output import JsonFlag, output_console, print_json, style_state
@@ -57,6 +58,7 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("pg_dump", lambda: check_clients(settings)),
         ("backup folder", lambda: check_backup_folder(settings)),
         ("last backup", lambda: check_last_backup(settings)),
+        ("scheduler", check_scheduler),
         ("actors", check_actors),
         ("canary", lambda: check_canary(settings, timeout_s=timeout_s)),
     ):

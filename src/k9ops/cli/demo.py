@@ -1,11 +1,13 @@
-"""`k9ops demo`: the whole service on sample data, from nothing to a backup that was restored, and back to nothing."""
+"""`k9ops demo`: the whole service on sample data, from nothing to a restored backup, and back to nothing."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +21,8 @@ from k9ops.broker.build import build_broker
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.jobs import find_actor
 from k9ops.cli.db import GenerationName, GenerationOption
-from k9ops.cli.demo_checks import DemoCheck, check_demo, check_processes
+from k9ops.cli.demo_checks import DemoCheck, check_demo, check_processes, check_timetable
+from k9ops.cli.demo_timetable import find_scheduled_runs, pretend_absence, start_schedulers, wait_for_schedulers
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.follow import find_follow_ups, follow_run
 from k9ops.cli.names import load_broker
@@ -28,8 +31,8 @@ from k9ops.cli.processes import ProcessId, find_descendants
 from k9ops.cli.progress import show_progress
 from k9ops.cli.run_view import print_outcome
 from k9ops.cli.servers import make_postgres, make_valkey, without_settings
+from k9ops.cli.services import ServiceProcess, WorkerPlan
 from k9ops.cli.session import name_requester, open_settings
-from k9ops.cli.workers import WorkerPlan, WorkerProcess
 from k9ops.config.settings import Settings, load_settings
 from k9ops.config.sources import process_environment
 from k9ops.db import migrate
@@ -40,8 +43,8 @@ from k9ops.errors import K9opsError, PermanentError
 from k9ops.ledger.model import Run
 
 _RUN_LIMIT_S = 600
+_POLL_S = 0.2
 _LOG_TAIL_LINES = 20
-_JOBS = ("canary", "create_backup")
 
 
 @dataclass
@@ -55,7 +58,10 @@ class _Report:
 
 
 def demo(generation: GenerationOption = GenerationName.B, as_json: JsonFlag = False) -> None:
-    """Show the service at work: sample data, a backup through the broker, verified by restoring it.
+    """Show the service at work on sample data.
+
+    Two schedulers catch up what was missed: past schedules are locked, old notifications go. Then a backup goes
+    through the broker and is verified by restoring it.
 
     Needs no server and no settings: it starts its own and stops them again. The backup stays in
     K9OPS_STATE_DIR/demo until the next demo. Exits 1 when anything is not as it must be.
@@ -98,8 +104,17 @@ def _show_service(
         _say("Starting a worker", is_silent=is_silent)
         worker = _start_worker(stack, environment, folder)
         report.processes = find_descendants()
-        _run_jobs(engine, own, worker, report, is_silent=is_silent)
+        crew = _Crew(engine, own, worker, report, is_silent=is_silent)
+        crew.run_job("canary")
+        _say("\nStarting two schedulers, as if none had run for eight days", is_silent=is_silent)
+        pretend_absence(engine, own)
+        logs = start_schedulers(stack, environment, folder)
+        wait_for_schedulers(logs, crew.wait)
+        for run in find_scheduled_runs(engine):
+            crew.follow(run.id)
+        crew.run_job("create_backup")
         report.processes |= find_descendants()
+        report.checks += check_timetable(engine, own)
         report.checks += check_demo(engine, own, report.runs)
 
 
@@ -124,39 +139,73 @@ def _make_data(engine: Engine, settings: Settings, generation: GenerationName, *
     return rows
 
 
-def _start_worker(stack: ExitStack, environment: dict[str, str], folder: Path) -> WorkerProcess:
+def _start_worker(stack: ExitStack, environment: dict[str, str], folder: Path) -> ServiceProcess:
     log = stack.enter_context((folder / "worker.log").open("wb"))
     queues = tuple(sorted(load_broker().get_declared_queues()))
-    worker = WorkerProcess(WorkerPlan("worker", queues, threads=2), environment=environment, cwd=folder, output=log)
+    worker = ServiceProcess(WorkerPlan("worker", queues, threads=2), environment=environment, cwd=folder, output=log)
     stack.callback(worker.stop)
     return worker
 
 
-def _run_jobs(engine: Engine, settings: Settings, worker: WorkerProcess, report: _Report, *, is_silent: bool) -> None:
-    """Send the jobs through the broker and follow them and all that they start."""
+class _Crew:
+    """The worker of the demo, and the runs that are followed to their end."""
 
-    def check_alive() -> None:
-        report.processes |= find_descendants()
-        if worker.exit_code() is not None:
-            raise PermanentError(f"The worker ended with code {worker.exit_code()}.")
+    def __init__(
+        self, engine: Engine, settings: Settings, worker: ServiceProcess, report: _Report, *, is_silent: bool
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._worker = worker
+        self._report = report
+        self._is_silent = is_silent
 
-    broker = build_broker(settings)
-    for job in _JOBS:
+    def run_job(self, job: str) -> None:
+        """Send a job through the broker and follow it."""
+        broker = build_broker(self._settings)
         actor = find_actor(load_broker(), job)
         asked = enqueue_run(
-            engine, broker, settings, actor, {}, trigger="cli", requested_by=name_requester(), fallback="raise"
+            self._engine,
+            broker,
+            self._settings,
+            actor,
+            {},
+            trigger="cli",
+            requested_by=name_requester(),
+            fallback="raise",
         )
-        waiting = [asked.run_id]
+        broker.close()
+        self.follow(asked.run_id)
+
+    def follow(self, run_id: uuid.UUID) -> None:
+        """Follow a run and all that it starts."""
+        waiting = [run_id]
         while waiting:
             run = follow_run(
-                engine, waiting.pop(0), timeout_s=_RUN_LIMIT_S, is_silent=is_silent, check_alive=check_alive
+                self._engine,
+                waiting.pop(0),
+                timeout_s=_RUN_LIMIT_S,
+                is_silent=self._is_silent,
+                check_alive=self._check_alive,
             )
-            report.runs.append(run)
-            if not is_silent:
+            self._report.runs.append(run)
+            if not self._is_silent:
                 print_text("")
                 print_outcome(run)
-            waiting += [item.id for item in find_follow_ups(engine, run)]
-    broker.close()
+            waiting += [item.id for item in find_follow_ups(self._engine, run)]
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that the processes do."""
+        ends_at_s = time.monotonic() + _RUN_LIMIT_S
+        while not condition():
+            self._check_alive()
+            if time.monotonic() > ends_at_s:
+                raise PermanentError(f"Nothing happened for {_RUN_LIMIT_S} s.")
+            time.sleep(_POLL_S)
+
+    def _check_alive(self) -> None:
+        self._report.processes |= find_descendants()
+        if self._worker.exit_code() is not None:
+            raise PermanentError(f"The worker ended with code {self._worker.exit_code()}.")
 
 
 @contextmanager

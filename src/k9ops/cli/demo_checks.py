@@ -16,12 +16,33 @@ from k9ops.cli.processes import ProcessId, still_running
 from k9ops.config.settings import Settings
 from k9ops.ledger.model import Run
 
+SCHEDULED_JOBS = ("lock_schedules", "clean_notifications")
+
 _EXPECTED = {
     "canary": {"succeeded"},
+    "lock_schedules": {"succeeded"},
+    "clean_notifications": {"succeeded"},
     "create_backup": {"succeeded"},
     "verify_backup": {"succeeded"},
     "apply_retention": {"succeeded", "skipped"},
 }
+
+
+_SCHEDULES = """
+    SELECT
+        (SELECT count(*) FROM public.daily_schedule
+         WHERE status = 'OPEN' AND date < CAST(CAST(:locked_at AS timestamptz) AT TIME ZONE :zone AS date)) AS open,
+        (SELECT count(*) FROM k9ops.audit_event AS event JOIN public.daily_schedule AS schedule
+             ON event.target_id = schedule.id::text
+         WHERE event.action = 'lock' AND schedule.status = 'LOCKED') AS audited,
+        (SELECT (evidence ->> 'locked')::integer FROM k9ops.run WHERE job = 'lock_schedules') AS told
+"""
+
+_NOTIFICATIONS = """
+    SELECT count(*) FILTER (WHERE read) AS old_read, count(*) FILTER (WHERE read IS NOT TRUE) AS old_unread
+    FROM public.notification
+    WHERE created_at < CAST(:cleaned_at AS timestamptz) AT TIME ZONE 'UTC' - make_interval(days => :days)
+"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,46 @@ def check_demo(engine: Engine, settings: Settings, runs: Sequence[Run]) -> list[
     except (OSError, KeyError, ValueError) as exc:
         return [*checks, DemoCheck("files", False, f"{type(exc).__name__}: {exc}")]
     return [*checks, *_check_database(engine, manifest)]
+
+
+def check_timetable(engine: Engine, settings: Settings) -> Iterator[DemoCheck]:
+    """Check that two schedulers made one run of each schedule's latest slot, and that its work is done."""
+    with engine.connect() as connection:
+        slots = connection.execute(
+            text(
+                "SELECT job, count(*) AS runs, max(slot) AS slot FROM k9ops.run WHERE trigger = 'schedule' GROUP BY job"
+            )
+        ).all()
+        rows = connection.execute(
+            text("SELECT name, missed FROM k9ops.schedule WHERE name = ANY(:jobs)"), {"jobs": list(SCHEDULED_JOBS)}
+        )
+        missed: dict[str, int] = {row.name: row.missed for row in rows}
+        found = {row.job: row for row in slots}
+        is_single = set(found) == set(SCHEDULED_JOBS) and all(row.runs == 1 for row in slots)
+        told = ", ".join(f"{row.job} {row.runs}" for row in slots) or "none"
+        yield DemoCheck("slots", is_single, f"runs recorded by two schedulers: {told}")
+        if not is_single:
+            return
+        told = ", ".join(f"{name} {count}" for name, count in missed.items())
+        yield DemoCheck("catch-up", missed.get("lock_schedules", 0) >= 6, f"older slots passed over: {told}")
+        values = {
+            "locked_at": found["lock_schedules"].slot,
+            "cleaned_at": found["clean_notifications"].slot,
+            "zone": settings.timezone,
+            "days": settings.notification_retention_days,
+        }
+        schedules = connection.execute(text(_SCHEDULES), values).one()
+        notifications = connection.execute(text(_NOTIFICATIONS), values).one()
+    yield DemoCheck(
+        "schedules",
+        schedules.open == 0 and schedules.audited == schedules.told > 0,
+        f"{schedules.open} past ones open, {schedules.audited} locked ones audited",
+    )
+    yield DemoCheck(
+        "notifications",
+        notifications.old_read == 0 and notifications.old_unread > 0,
+        f"{notifications.old_read} old read ones left, {notifications.old_unread} old unread ones kept",
+    )
 
 
 def check_processes(processes: set[ProcessId]) -> DemoCheck:

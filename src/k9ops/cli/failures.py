@@ -20,6 +20,7 @@ from k9ops.errors import (
     PolicyInvalid,
     RunNotFound,
     RunStateConflict,
+    ScheduleUnknown,
     SettingsInvalid,
 )
 
@@ -38,6 +39,7 @@ _USAGE_ERRORS = (
     PolicyInvalid,
     RunNotFound,
     RunStateConflict,
+    ScheduleUnknown,
     SettingsInvalid,
 )
 _UNAVAILABLE_ERRORS = (BrokerUnavailable, DatabaseUnavailable)

@@ -20,8 +20,8 @@ from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.names import load_broker
 from k9ops.cli.output import JsonFlag
 from k9ops.cli.servers import EmbeddedServer, make_postgres, make_valkey, needs_postgres, needs_redis
+from k9ops.cli.services import Backoff, SchedulerPlan, ServicePlan, ServiceProcess, plan_workers
 from k9ops.cli.session import open_settings
-from k9ops.cli.workers import Backoff, WorkerPlan, WorkerProcess, plan_workers
 from k9ops.config.settings import LoadedSettings, Settings, get_loaded_settings, load_settings
 from k9ops.config.sources import process_environment
 from k9ops.db import migrate
@@ -35,7 +35,7 @@ def up(as_json: JsonFlag = False) -> None:
     """Run the whole service here until Ctrl-C.
 
     Starts a PostgreSQL where DATABASE_URL is not set and a Redis-compatible server where REDIS_URL is not set; their
-    data stay in K9OPS_STATE_DIR. Then brings the tables of k9ops up to date and starts the workers.
+    data stay in K9OPS_STATE_DIR. Then brings the tables of k9ops up to date and starts the workers and a scheduler.
     """
     open_settings()
     announcer = Announcer(as_json=as_json)
@@ -48,6 +48,7 @@ def up(as_json: JsonFlag = False) -> None:
         stack.callback(crew.stop)
         for plan in plan_workers(sorted(load_broker().get_declared_queues())):
             crew.start(plan)
+        crew.start(SchedulerPlan())
         announcer.say("stack.ready", "Everything runs. Ctrl-C stops it.")
         lost = None
         while lost is None and not stop.wait(_POLL_S):
@@ -139,47 +140,46 @@ def _prepare_database(settings: Settings, announcer: Announcer) -> None:
 
 
 class _Crew:
-    """The workers, each started again when it dies."""
+    """The workers and the scheduler, each started again when it dies."""
 
     def __init__(self, environment: dict[str, str], announcer: Announcer) -> None:
         self._environment = environment
         self._announcer = announcer
-        self._workers: dict[str, WorkerProcess] = {}
+        self._processes: dict[str, ServiceProcess] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._starts_at_s: dict[str, float] = {}
         self._readers: list[threading.Thread] = []
 
-    def start(self, plan: WorkerPlan) -> None:
-        """Start a worker and pass on what it logs."""
-        worker = WorkerProcess(plan, environment=self._environment, cwd=Path.cwd(), output=subprocess.PIPE)
-        self._workers[plan.name] = worker
-        assert worker.output is not None  # noqa: S101 - it was asked for as a pipe
-        self._readers.append(self._announcer.relay_all(plan.name, worker.output))
-        queues = ", ".join(plan.queues)
-        self._announcer.say("worker.launched", f"Worker {plan.name} serves {queues} (process {worker.pid}).")
+    def start(self, plan: ServicePlan) -> None:
+        """Start a process and pass on what it logs."""
+        process = ServiceProcess(plan, environment=self._environment, cwd=Path.cwd(), output=subprocess.PIPE)
+        self._processes[plan.name] = process
+        assert process.output is not None  # noqa: S101 - it was asked for as a pipe
+        self._readers.append(self._announcer.relay_all(plan.name, process.output))
+        self._announcer.say("process.launched", f"{plan.title} {plan.task} (process {process.pid}).")
 
     def look_after(self) -> None:
-        """Start workers again that have ended, each after a wait of its own."""
+        """Start processes again that have ended, each after a wait of its own."""
         now_s = time.monotonic()
-        for name, worker in list(self._workers.items()):
-            code = worker.exit_code()
+        for name, process in list(self._processes.items()):
+            code = process.exit_code()
             if code is None:
                 continue
             if name not in self._starts_at_s:
-                worker.stop()
-                wait_s = self._backoffs.setdefault(name, Backoff()).next_wait_s(lived_s=now_s - worker.started_s)
+                process.stop()
+                wait_s = self._backoffs.setdefault(name, Backoff()).next_wait_s(lived_s=now_s - process.started_s)
                 self._starts_at_s[name] = now_s + wait_s
-                text = f"Worker {name} ended with code {code}; it is started again in {wait_s:.0f} s."
-                self._announcer.say("worker.ended", text, worker=name, exit_code=code)
+                text = f"{process.plan.title} ended with code {code}; it is started again in {wait_s:.0f} s."
+                self._announcer.say("process.ended", text, process=name, exit_code=code)
             elif now_s >= self._starts_at_s[name]:
                 del self._starts_at_s[name]
-                self.start(worker.plan)
+                self.start(process.plan)
 
     def stop(self) -> None:
-        """Stop all workers at the same time, and wait for the last line of each."""
-        for worker in self._workers.values():
-            worker.request_stop()
-        for worker in self._workers.values():
-            worker.stop()
+        """Stop all at the same time, and wait for the last line of each."""
+        for process in self._processes.values():
+            process.request_stop()
+        for process in self._processes.values():
+            process.stop()
         for reader in self._readers:
             reader.join(timeout=5)

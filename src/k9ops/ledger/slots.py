@@ -55,7 +55,7 @@ _PAUSE = text(f"""
 """)
 
 _RESUME = text(f"""
-    UPDATE k9ops.schedule SET paused_at = NULL, paused_by = NULL
+    UPDATE k9ops.schedule SET paused_at = NULL, paused_by = NULL, dispatched_until = greatest(dispatched_until, now())
     WHERE name = :name AND paused_at IS NOT NULL RETURNING {_COLUMNS}
 """)
 

@@ -39,13 +39,14 @@ class Scheduler:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._is_database_away = False
+        self._is_ready = False
 
     def dispatch(self) -> None:
         """Dispatch what is due; an error is logged, and the next tick tries again from where the last one succeeded."""
         from k9ops.actors import broker
 
         try:
-            dispatch_due_slots(get_engine(), broker, self._settings, now=wait_for_minute(get_engine()))
+            dispatched = dispatch_due_slots(get_engine(), broker, self._settings, now=wait_for_minute(get_engine()))
         except (DatabaseUnavailable, DBAPIError) as exc:
             if not self._is_database_away:
                 _LOG.warning("ledger.unreachable", problem=str(exc))
@@ -56,6 +57,9 @@ class Scheduler:
             if self._is_database_away:
                 _LOG.info("ledger.reachable")
             self._is_database_away = False
+            if not self._is_ready:
+                _LOG.info("scheduler.ready", dispatched=len(dispatched))
+            self._is_ready = True
 
 
 def is_scheduler_process() -> bool:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from k9ops.cli.processes import find_descendants, still_running
-from k9ops.cli.workers import Backoff, plan_workers
+from k9ops.cli.services import Backoff, plan_workers
 
 
 def test_plan_workers_gives_the_long_queue_a_worker_of_its_own() -> None:

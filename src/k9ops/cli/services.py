@@ -1,4 +1,4 @@
-"""Worker processes of Dramatiq that live and die with this process."""
+"""Workers and schedulers that live and die with this process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 from k9ops.embedded import launch
 
 LONG_QUEUE = "backups"
+
+# The script `periodiq`, wherever it was installed; the name is how k9ops.periodic knows a scheduler.
+_PERIODIQ = "import sys, periodiq; sys.argv[0] = 'periodiq'; periodiq.entrypoint()"
 
 _STOP_LIMIT_S = 30.0
 _BACKOFF_MIN_S = 1.0
@@ -40,10 +43,43 @@ class WorkerPlan:
     prefetch: int | None = None
 
     @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"Worker {self.name}"
+
+    @property
+    def task(self) -> str:
+        """What it does, after its title."""
+        return f"serves {', '.join(self.queues)}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What it wants in its environment."""
+        return {} if self.prefetch is None else {"dramatiq_queue_prefetch": str(self.prefetch)}
+
+    @property
     def command(self) -> list[str]:
         """The command line; logging is left to k9ops."""
         options = ["--processes", "1", "--threads", str(self.threads), "--skip-logging"]
         return [sys.executable, "-m", "dramatiq", "k9ops.actors", *options, "--queues", *self.queues]
+
+
+@dataclass(frozen=True)
+class SchedulerPlan:
+    """A scheduler; several may run side by side.
+
+    Attributes:
+        name: For a person.
+    """
+
+    name: str = "scheduler"
+    title = "Scheduler"
+    task = "rings for the timetable"
+    variables: ClassVar[dict[str, str]] = {}
+    command: ClassVar[list[str]] = [sys.executable, "-c", _PERIODIQ, "k9ops.periodic"]
+
+
+ServicePlan = WorkerPlan | SchedulerPlan
 
 
 def plan_workers(queues: Sequence[str]) -> tuple[WorkerPlan, ...]:
@@ -55,27 +91,28 @@ def plan_workers(queues: Sequence[str]) -> tuple[WorkerPlan, ...]:
     )
 
 
-class WorkerProcess:
-    """One worker: a Dramatiq master with its child, in a session of its own.
+class ServiceProcess:
+    """One worker (a Dramatiq master with its child) or one scheduler, in a session of its own.
 
-    Start it from a thread that lives as long as this process: the kernel ends the worker with that thread.
+    Start it from a thread that lives as long as this process: the kernel ends it with that thread.
 
     Args:
-        plan: What it serves.
+        plan: What it is.
         environment: Its whole environment.
         cwd: Its working directory.
         output: Takes its standard output and error: a file, or `subprocess.PIPE`.
     """
 
-    def __init__(self, plan: WorkerPlan, *, environment: Mapping[str, str], cwd: Path, output: IO[bytes] | int) -> None:
+    def __init__(
+        self, plan: ServicePlan, *, environment: Mapping[str, str], cwd: Path, output: IO[bytes] | int
+    ) -> None:
         self.plan = plan
         self.started_s = time.monotonic()
         self._is_asked_to_stop = False
-        prefetch = {} if plan.prefetch is None else {"dramatiq_queue_prefetch": str(plan.prefetch)}
         identity = [str(os.getpid()), str(os.geteuid()), str(os.getegid())]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", launch.__file__, *identity, *plan.command],
-            env={**environment, **prefetch},
+            env={**environment, **plan.variables},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -114,7 +151,7 @@ class WorkerProcess:
 
 
 class Backoff:
-    """How long to wait before a worker that died is started again: longer each time, short after a steady life."""
+    """How long to wait before a process that died is started again: longer each time, short after a steady life."""
 
     def __init__(self) -> None:
         self._wait_s = _BACKOFF_MIN_S
