@@ -19,6 +19,10 @@ def check_document(document: dict[str, Any]) -> None:
     assert document["is_ok"] is True
     assert {check["name"]: check["is_ok"] for check in document["checks"]} == dict.fromkeys(
         (
+            "slots",
+            "catch-up",
+            "schedules",
+            "notifications",
             "ledger",
             "archive",
             "verification",
@@ -30,7 +34,9 @@ def check_document(document: dict[str, Any]) -> None:
         True,
     )
     jobs = {run["job"]: run for run in document["runs"]}
-    assert [run["state"] for run in document["runs"]] == ["succeeded", "succeeded", "succeeded", "skipped"]
+    assert [run["state"] for run in document["runs"]] == [*["succeeded"] * 5, "skipped"]
+    assert jobs["lock_schedules"]["evidence"]["locked"] == jobs["lock_schedules"]["evidence"]["audited"] > 0
+    assert jobs["clean_notifications"]["evidence"]["deleted"] > 0
     archive = next(Path(document["backup_dir"]).glob("*.dump"))
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == jobs["create_backup"]["evidence"]["sha256"]
     assert jobs["verify_backup"]["evidence"]["rows_compared"] > 10_000
@@ -49,7 +55,7 @@ def test_demo_can_be_run_again_and_says_everything(bare_k9ops: Command) -> None:
     first = bare_k9ops.json("demo")
     text = bare_k9ops("demo").stdout
     (archive,) = Path(first["backup_dir"]).glob("*.dump")
-    for words in ("create_backup  succeeded", "verify_backup  succeeded", "apply_retention  skipped", "zstd"):
+    for words in ("lock_schedules  succeeded", "create_backup  succeeded", "verify_backup  succeeded", "apply_retention  skipped", "zstd"):
         assert words in text
     assert hashlib.sha256(archive.read_bytes()).hexdigest() in text
     assert str(archive.parent) in text
@@ -76,7 +82,7 @@ def test_two_demos_at_once_do_not_collide(bare_k9ops: Command, tmp_path_factory:
         assert "Another demo is at work" in bare_k9ops("demo", code=1).stderr
 
 
-@pytest.mark.parametrize("words", ["Starting PostgreSQL", "Starting a worker", "canary  succeeded"])
+@pytest.mark.parametrize("words", ["Starting PostgreSQL", "Starting a worker", "canary  succeeded", "Starting two schedulers"])
 def test_demo_leaves_nothing_running_when_it_is_interrupted(bare_k9ops: Command, words: str) -> None:
     with bare_k9ops.started("demo") as process:
         wait_for(lambda: words in bare_k9ops.output())
