@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -36,6 +37,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_S = 0.02
 
 # Typer's own base class of every complaint about the command line.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -58,11 +60,17 @@ def _options(
 
 def main() -> None:
     """Run the command line and end the process with one of the documented exit codes."""
+    catch_signals()
+    _replace_closed_streams()
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def catch_signals() -> None:
+    """Let every signal that ends a program interrupt the command in order."""
     for number in _ENDING_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
-    _replace_closed_streams()
-    sys.exit(run_command(sys.argv[1:]))
+    sys.unraisablehook = _deliver_again
 
 
 def _replace_closed_streams() -> None:
@@ -98,6 +106,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     for ending in _ENDING_SIGNALS:
         signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _deliver_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Interrupt once more after the interrupt hit a finalizer, where Python drops every exception."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
 def _explain_usage(error: Any, *, as_json: bool) -> int:

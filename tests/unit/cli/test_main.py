@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,26 @@ def test_ctrl_c_that_a_library_answered_with_an_error_ends_with_130(monkeypatch:
 
     monkeypatch.setattr("k9ops.cli.backup.list_backups", interrupt)
     assert run_command(["backup", "list"]) == 130
+
+
+_INTERRUPTED_FINALIZER = """
+import os, signal, threading, weakref
+from k9ops.cli.main import catch_signals
+
+class Thing:
+    pass
+
+catch_signals()
+thing = Thing()
+reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+try:
+    del thing
+    threading.Event().wait(30)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_interrupt_that_hits_a_finalizer_is_not_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", _INTERRUPTED_FINALIZER], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
