@@ -55,7 +55,13 @@ def test_demo_can_be_run_again_and_says_everything(bare_k9ops: Command) -> None:
     first = bare_k9ops.json("demo")
     text = bare_k9ops("demo").stdout
     (archive,) = Path(first["backup_dir"]).glob("*.dump")
-    for words in ("lock_schedules  succeeded", "create_backup  succeeded", "verify_backup  succeeded", "apply_retention  skipped", "zstd"):
+    for words in (
+        "lock_schedules  succeeded",
+        "create_backup  succeeded",
+        "verify_backup  succeeded",
+        "apply_retention  skipped",
+        "zstd",
+    ):
         assert words in text
     assert hashlib.sha256(archive.read_bytes()).hexdigest() in text
     assert str(archive.parent) in text
@@ -82,7 +88,9 @@ def test_two_demos_at_once_do_not_collide(bare_k9ops: Command, tmp_path_factory:
         assert "Another demo is at work" in bare_k9ops("demo", code=1).stderr
 
 
-@pytest.mark.parametrize("words", ["Starting PostgreSQL", "Starting a worker", "canary  succeeded", "Starting two schedulers"])
+@pytest.mark.parametrize(
+    "words", ["Starting PostgreSQL", "Starting a worker", "canary  succeeded", "Starting two schedulers"]
+)
 def test_demo_leaves_nothing_running_when_it_is_interrupted(bare_k9ops: Command, words: str) -> None:
     with bare_k9ops.started("demo") as process:
         wait_for(lambda: words in bare_k9ops.output())

@@ -36,6 +36,7 @@ class Keeper(threading.Thread):
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._is_database_away = False
+        self._is_broker_away = False
         self._rescue_not_before_s = 0.0
 
     def add(self, active: ActiveRun) -> None:
@@ -73,6 +74,9 @@ class Keeper(threading.Thread):
                 if self._is_database_away:
                     _LOG.info("ledger.reachable")
                 self._is_database_away = False
+                if self._is_broker_away:
+                    _LOG.info("broker.reachable")
+                self._is_broker_away = False
             except DatabaseUnavailable as exc:
                 # Leases ran out while nobody could renew them: their holders get the time of one lease to do so.
                 self._rescue_not_before_s = time.monotonic() + self._settings.lease_s
@@ -81,7 +85,9 @@ class Keeper(threading.Thread):
                     _LOG.warning("ledger.unreachable", problem=exc.user_message)
                 self._is_database_away = True
             except BrokerUnavailable as exc:
-                _LOG.warning("broker.unreachable", problem=exc.user_message)
+                if not self._is_broker_away:
+                    _LOG.warning("broker.unreachable", problem=exc.user_message)
+                self._is_broker_away = True
             except Exception:
                 _LOG.exception("keeper.failed")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -62,7 +63,12 @@ def load_timetable(settings: Settings, engine: Engine) -> tuple[Schedule, ...]:
 
 
 def dispatch_due_slots(
-    engine: Engine, broker: dramatiq.Broker, settings: Settings, *, now: datetime | None = None
+    engine: Engine,
+    broker: dramatiq.Broker,
+    settings: Settings,
+    *,
+    now: datetime | None = None,
+    timetable: Sequence[Schedule] | None = None,
 ) -> list[DispatchedSlot]:
     """Record a run for every slot that has come due and that its schedule wants; the workers' relay sends them.
 
@@ -74,13 +80,14 @@ def dispatch_due_slots(
         broker: Knows the jobs; nothing is sent.
         settings: Time zone, lock time.
         now: Aware UTC; None asks PostgreSQL.
+        timetable: None takes that of this moment.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; the slots wait for the next call.
     """
     moment = now or read_clock(engine)
     dispatched: list[DispatchedSlot] = []
-    for schedule in load_timetable(settings, engine):
+    for schedule in load_timetable(settings, engine) if timetable is None else timetable:
         with database_errors(), engine.begin() as connection:
             dispatched += _dispatch(connection, broker, settings, schedule, moment)
     return dispatched
