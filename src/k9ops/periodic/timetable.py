@@ -18,6 +18,9 @@ CatchUp = Literal["none", "latest", "all"]
 #: A slot that is decided no later than this after its moment is on time, whatever happened in between.
 ON_TIME_S = 120.0
 
+# Maintenance that is older than this says nothing any more.
+_ROUTINE_S = 900.0
+
 _LONGEST_LOOK_BACK = timedelta(days=366)
 
 
@@ -73,9 +76,9 @@ def build_timetable(settings: Settings, wishes: BackupSettings) -> tuple[Schedul
         Schedule("lock_schedules", "lock_schedules", lock, bell=lock, catch_up="latest"),
         Schedule("clean_notifications", "clean_notifications", "0 2 * * 1", bell="0 2 * * 1", catch_up="latest"),
         Schedule("create_backup", "create_backup", backup_cron(wishes), bell="0 * * * *", catch_up="latest"),
-        Schedule("relay_outbox", "relay_outbox", "*/5 * * * *", "*/5 * * * *", "none", max_lateness_s=900),
-        Schedule("rescue_runs", "rescue_runs", "*/5 * * * *", "*/5 * * * *", "none", max_lateness_s=900),
-        Schedule("canary", "canary", "0 * * * *", "0 * * * *", "none", max_lateness_s=300),
+        Schedule("relay_outbox", "relay_outbox", "*/5 * * * *", "*/5 * * * *", "all", max_lateness_s=_ROUTINE_S),
+        Schedule("rescue_runs", "rescue_runs", "*/5 * * * *", "*/5 * * * *", "all", max_lateness_s=_ROUTINE_S),
+        Schedule("canary", "canary", "0 * * * *", "0 * * * *", "all", max_lateness_s=_ROUTINE_S),
         Schedule("prune_runs", "prune_runs", "30 3 * * *", "30 3 * * *", "latest"),
     )
 
