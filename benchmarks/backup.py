@@ -1,4 +1,4 @@
-"""Measures create_backup and verify_backup against bare tools in one run, and writes benchmarks/README.md.
+"""Measures create_backup and verify_backup against bare tools in one run, and writes its section of README.md.
 
 Every figure is a ratio to a bare tool on the same server in the same run, rounds alternating, medians compared.
 """
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import psycopg
 from make_database import fill_database
+from readme import write_section
 
 from k9ops.embedded.places import package_dir, temporary_folder
 from k9ops.embedded.postgres import PostgresServer, wheel_bin_dir
 
-HERE = Path(__file__).parent
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 
 # The measured part runs in a process of its own, so that its peak memory is its own.
@@ -128,9 +128,8 @@ def time_bare_restore(server: PostgresServer, bin_dir: Path, folder: Path, compr
     return time.monotonic() - started
 
 
-_README = """# Measurements
-
-Written by `make bench` (`benchmarks/backup.py`). Each row compares k9ops with a bare tool on the same server with the
+_SECTION = """
+`benchmarks/backup.py`. Each row compares k9ops with a bare tool on the same server with the
 same client in the same run: {rounds} rounds in turn, medians. Only the ratios carry over to another machine.
 
 | server and client | database | bare tool | bare s | create_backup s | ratio | archive MB | kept as | \
@@ -152,11 +151,10 @@ _ROW = (
 )
 
 
-def write_readme(rows: list[dict[str, float | str]], rounds: int) -> None:
-    """Write the table of this run."""
+def describe(rows: list[dict[str, float | str]], rounds: int) -> str:
+    """Return the section of this run."""
     table = "\n".join(_ROW.format(**row) for row in rows)
-    text = _README.format(rounds=rounds, table=table, date=f"{datetime.now(UTC):%Y-%m-%d}", cores=os.cpu_count())
-    (HERE / "README.md").write_text(text, encoding="utf-8")
+    return _SECTION.format(rounds=rounds, table=table, date=f"{datetime.now(UTC):%Y-%m-%d}", cores=os.cpu_count())
 
 
 def main() -> None:
@@ -182,8 +180,9 @@ def main() -> None:
             )
             for name, bin_dir, size_gb, bare in plan
         ]  # fmt: skip
-    write_readme(rows, options.rounds)
-    print((HERE / "README.md").read_text(encoding="utf-8"))
+    section = describe(rows, options.rounds)
+    write_section("backup", section)
+    print(section)
 
 
 if __name__ == "__main__":

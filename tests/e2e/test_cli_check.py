@@ -27,22 +27,27 @@ def test_check_passes_on_a_seeded_database(empty_k9ops: Command) -> None:
     empty_k9ops("db", "upgrade")
     empty_k9ops("db", "seed")
     empty_k9ops("backup", "create")
-    with empty_k9ops.worker():
+    with empty_k9ops.worker(), empty_k9ops.scheduler():
         assert set(find_states(empty_k9ops, code=0).values()) == {"ok"}
         text = empty_k9ops("check").stdout
-    assert "ok   application    The application's tables are of generation B." in text
+    assert "ok   application         The application's tables are of generation B." in text
 
 
 def test_check_fails_without_tables_and_worker(empty_k9ops: Command) -> None:
     states = find_states(empty_k9ops, code=1)
-    assert {name for name, state in states.items() if state == "fail"} == {"migrations", "application", "canary"}
+    assert {name for name, state in states.items() if state == "fail"} == {
+        "migrations",
+        "application",
+        "scheduler",
+        "queues",
+    }
 
 
 def test_check_cancels_a_canary_that_nobody_takes(k9ops: Command) -> None:
     done = k9ops("check", "--timeout", "0.2", code=1)
-    assert "No worker took it within 0.2 s." in done.stdout
+    assert "No worker took a canary within 0.2 s." in done.stdout
     assert "`k9ops up` for everything" in done.stdout
-    assert [run["state"] for run in k9ops.json("runs", "list")["runs"]] == ["cancelled"]
+    assert [run["state"] for run in k9ops.json("runs", "list")["runs"]] == ["cancelled"] * 4
 
 
 def test_check_fails_when_redis_may_evict(k9ops: Command, redis_url: str) -> None:

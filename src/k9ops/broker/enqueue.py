@@ -54,6 +54,7 @@ def enqueue_run(
     delay_s: float = 0.0,
     connection: Connection | None = None,
     fallback: Fallback = "outbox",
+    queue: str | None = None,
 ) -> Enqueued:
     """Record a run and send its message.
 
@@ -69,6 +70,7 @@ def enqueue_run(
         connection: Records the run in this open transaction; the relay sends it after the commit, never before.
         fallback: When the broker is away: `outbox` leaves the message to the relay; `inline` executes the job here and
             now if it is declared safe for that, else as `outbox`; `raise` leaves it to the relay and says so.
+        queue: Another queue than the job's own.
 
     Raises:
         ParamsInvalid: The job does not take these parameters.
@@ -76,7 +78,7 @@ def enqueue_run(
         BrokerUnavailable: With `raise`; the run is recorded and waits in the outbox.
     """
     check_params(actor, params)
-    new = _describe_request(actor, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s)
+    new = _describe_request(actor, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s, queue=queue)
     is_sent_here = connection is None and not delay_s
     if connection is not None:
         is_new = insert_run(connection, new, is_sent=False)
@@ -107,13 +109,14 @@ def _describe_request(
     trigger: str,
     requested_by: str | None,
     delay_s: float,
+    queue: str | None,
 ) -> NewRun:
     job = describe_job(actor)
     slot = parse_slot(params.get("slot"))
     due_at = datetime.now(UTC) + timedelta(seconds=delay_s) if delay_s else None
     return NewRun(
         job=job.name,
-        queue=job.queue,
+        queue=queue or job.queue,
         params=params,
         trigger=trigger,
         requested_by=requested_by,

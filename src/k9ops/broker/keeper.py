@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
 import dramatiq
 
@@ -26,12 +27,16 @@ class Keeper(threading.Thread):
     Args:
         settings: Lease and intervals.
         broker: Where due runs are sent; None only renews leases, for a process that is no worker.
+        report: Says in the ledger that this worker is there; called about as often as leases are renewed.
     """
 
-    def __init__(self, settings: Settings, *, broker: dramatiq.Broker | None) -> None:
+    def __init__(
+        self, settings: Settings, *, broker: dramatiq.Broker | None, report: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(name="k9ops-keeper", daemon=True)
         self._settings = settings
         self._broker = broker
+        self._report = report
         self._active: dict[uuid.UUID, ActiveRun] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -69,6 +74,8 @@ class Keeper(threading.Thread):
                 self._renew(also_without_progress=is_renewal_due)
                 if is_renewal_due:
                     next_renewal_s = time.monotonic() + self._settings.lease_s / 3
+                    if self._report is not None:
+                        self._report()
                 if self._broker is not None:
                     self._look_after_ledger(self._broker, with_rescue=is_renewal_due)
                 if self._is_database_away:

@@ -10,10 +10,12 @@ from sqlalchemy import Engine
 from k9ops.broker.rescuing import rescue_runs
 from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.settings import Settings
+from k9ops.ledger.processes import forget_silent_processes
 from k9ops.ledger.pruning import prune_runs
 from k9ops.outcome import Execution, Outcome, skipped
 
 _BUDGET_S = 30.0
+_SILENCE = timedelta(days=1)
 
 
 def relay(settings: Settings, engine: Engine, broker: dramatiq.Broker) -> Outcome:
@@ -43,7 +45,9 @@ def rescue(engine: Engine) -> Outcome:
 
 
 def prune(settings: Settings, engine: Engine, *, execution: Execution) -> Outcome:
-    """Delete old runs from the ledger. Results in Redis expire by themselves, after `K9OPS_RESULT_TTL_S`.
+    """Delete old runs from the ledger, and forget processes that are long gone.
+
+    Results in Redis expire by themselves, after `K9OPS_RESULT_TTL_S`.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
@@ -57,6 +61,7 @@ def prune(settings: Settings, engine: Engine, *, execution: Execution) -> Outcom
         routine_queue=settings.default_queue,
         check_stop=execution.check_stop,
     )
+    forget_silent_processes(engine, silence=_SILENCE)
     evidence = {"deleted": deleted, "before": before.isoformat(), "routine_before": routine_before.isoformat()}
     if not deleted:
         return skipped("No run is old enough.", **evidence)

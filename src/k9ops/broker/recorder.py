@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from k9ops.ledger.claims import claim_run
 from k9ops.ledger.conclusion import Conclusion, conclude_error, conclude_return
 from k9ops.ledger.execution import ActiveRun, current_run, make_owner_name, set_current
 from k9ops.ledger.model import NewRun
+from k9ops.ledger.processes import forget_process, report_process
 from k9ops.ledger.requests import record_run
 from k9ops.slot import parse_slot
 
@@ -70,9 +72,21 @@ class RunRecorder(dramatiq.Middleware):
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Start to renew leases, to send what is due and to rescue lost runs."""
         self._owner = make_owner_name()
-        self._keeper = Keeper(self._settings, broker=broker)
+        queues = sorted(queue for queue in worker.consumers if queue == q_name(queue))
+
+        def report() -> None:
+            report_process(
+                get_engine(),
+                self._owner,
+                kind="worker",
+                queues=queues,
+                threads=len(worker.workers),
+                silent_after_s=self._settings.lease_s * 2,
+            )
+
+        self._keeper = Keeper(self._settings, broker=broker, report=report)
         self._keeper.start()
-        _LOG.info("worker.started", worker=self._owner, queues=sorted(worker.consumers))
+        _LOG.info("worker.started", worker=self._owner, queues=queues)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Ask the running jobs to stop at their next check."""
@@ -84,6 +98,8 @@ class RunRecorder(dramatiq.Middleware):
         """Stop the keeper once no job runs any more."""
         if self._keeper:
             self._keeper.stop()
+            with contextlib.suppress(DatabaseUnavailable, DBAPIError):
+                forget_process(get_engine(), self._owner)
         _LOG.info("worker.stopped", worker=self._owner)
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:

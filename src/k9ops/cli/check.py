@@ -10,21 +10,22 @@ from rich.text import Text
 
 from k9ops.cli.checks.backups import check_backup_folder, check_clients, check_last_backup
 from k9ops.cli.checks.broker import check_broker
+from k9ops.cli.checks.clocks import check_clocks
 from k9ops.cli.checks.database import check_application, check_database, check_migrations
 from k9ops.cli.checks.finding import Finding, run_check
 from k9ops.cli.checks.scheduler import check_scheduler
-from k9ops.cli.checks.workers import check_actors, check_canary
+from k9ops.cli.checks.workers import check_actors, check_canaries
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.output import JsonFlag, output_console, print_json, style_state
 from k9ops.cli.session import open_settings
 from k9ops.errors import SettingsInvalid
 
-_NAME_WIDTH = 14
+_NAME_WIDTH = 19
 
 
 def check(
     timeout_s: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long a worker may take for the canary.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long workers may take for the canaries.")
     ] = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -60,7 +61,8 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("last backup", lambda: check_last_backup(settings)),
         ("scheduler", check_scheduler),
         ("actors", check_actors),
-        ("canary", lambda: check_canary(settings, timeout_s=timeout_s)),
+        ("clocks", lambda: check_clocks(settings)),
+        ("queues", lambda: check_canaries(settings, timeout_s=timeout_s)),
     ):
         yield from run_check(name, action)
 

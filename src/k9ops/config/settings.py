@@ -218,10 +218,10 @@ class Settings(BaseSettings):
         "K9OPS_NOTIFICATION_RETENTION_DAYS", 30, "Read notifications that are older are deleted.", unit="days", ge=1
     )
     notification_batch_rows: int = _setting(
-        "K9OPS_NOTIFICATION_BATCH_ROWS", 5_000, "Notifications deleted in one transaction.", unit="rows", ge=1
+        "K9OPS_NOTIFICATION_BATCH_ROWS", 500, "Notifications deleted in one transaction.", unit="rows", ge=1
     )
     notification_pause_s: float = _setting(
-        "K9OPS_NOTIFICATION_PAUSE_S", 0.1, "Pause between two such transactions.", unit="s", ge=0, le=60
+        "K9OPS_NOTIFICATION_PAUSE_S", 0.02, "Pause between two such transactions.", unit="s", ge=0, le=60
     )
 
     schedule_auto_lock_hour: int = _setting(

@@ -17,7 +17,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 SCHEMA = "k9ops"
 
@@ -119,3 +119,20 @@ schedule = Table(
 
 `missed` counts the slots that were decided against, `last_missed_slot` is the newest of them.
 """
+
+process = Table(
+    "process",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("silent_after_s", Integer, nullable=False),
+    CheckConstraint("kind IN ('worker', 'scheduler')", name="process_kind_known"),
+)
+"""One row for each worker and scheduler that reports; `name` is the first part of its runs' `lease_owner`."""

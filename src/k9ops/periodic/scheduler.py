@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import os
 import queue
@@ -21,12 +23,15 @@ from k9ops.config.logging import configure_logging, get_logger
 from k9ops.config.settings import Settings, get_settings
 from k9ops.db.engine import get_engine
 from k9ops.errors import DatabaseUnavailable
+from k9ops.ledger.execution import make_owner_name
+from k9ops.ledger.processes import forget_process, report_process
 from k9ops.ledger.slots import read_clock
 from k9ops.periodic.dispatcher import dispatch_due_slots
 from k9ops.periodic.ticks import build_tick_broker
 
 _LOG = get_logger("k9ops.periodic")
 _SKEW_S = 5.0
+_SILENT_AFTER_S = 150
 
 
 class Scheduler:
@@ -40,6 +45,7 @@ class Scheduler:
         self._settings = settings
         self._is_database_away = False
         self._is_ready = False
+        self._name = make_owner_name()
 
     def dispatch(self) -> None:
         """Dispatch what is due; an error is logged, and the next tick tries again from where the last one succeeded."""
@@ -47,6 +53,7 @@ class Scheduler:
 
         try:
             dispatched = dispatch_due_slots(get_engine(), broker, self._settings, now=wait_for_minute(get_engine()))
+            report_process(get_engine(), self._name, kind="scheduler", silent_after_s=_SILENT_AFTER_S)
         except (DatabaseUnavailable, DBAPIError) as exc:
             if not self._is_database_away:
                 _LOG.warning("ledger.unreachable", problem=str(exc))
@@ -60,6 +67,12 @@ class Scheduler:
             if not self._is_ready:
                 _LOG.info("scheduler.ready", dispatched=len(dispatched))
             self._is_ready = True
+
+    def say_goodbye(self) -> None:
+        """Tell the ledger that this scheduler has ended."""
+        with contextlib.suppress(DatabaseUnavailable, DBAPIError):
+            forget_process(get_engine(), self._name)
+        _LOG.info("scheduler.stopped")
 
 
 def is_scheduler_process() -> bool:
@@ -77,7 +90,8 @@ def become_scheduler() -> None:
     configure_logging(settings, stream=sys.stdout)
     import k9ops.actors  # noqa: F401 (the workers' broker first: the last one that is set is periodiq's)
 
-    broker = build_tick_broker(settings, Scheduler(settings).dispatch)
+    scheduler = Scheduler(settings)
+    broker = build_tick_broker(settings, scheduler.dispatch)
     dramatiq.set_broker(broker)
     # periodiq's alarm handler puts into its queue; only a SimpleQueue allows that while its owner waits on it.
     periodiq.Queue = queue.SimpleQueue
@@ -87,6 +101,7 @@ def become_scheduler() -> None:
     # It also tells of each tick; the dispatcher's own events say what came of it.
     logging.getLogger("periodiq").addFilter(_is_worth_telling)
     signal.signal(signal.SIGTERM, _end)
+    atexit.register(scheduler.say_goodbye)
     _LOG.info("scheduler.started", schedules=sorted(broker.get_declared_actors()), timezone=settings.timezone)
 
 
@@ -109,5 +124,4 @@ def _is_worth_telling(record: logging.LogRecord) -> bool:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    _LOG.info("scheduler.stopped")
     raise SystemExit(0)

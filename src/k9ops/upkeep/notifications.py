@@ -21,13 +21,14 @@ _FIRST = (datetime(1, 1, 1), uuid.UUID(int=0))  # noqa: DTZ001 (the column has n
 _STOP_POLL_S = 0.2
 
 # Batches follow the index on created_at from a moving floor: a batch that started from the oldest row again would
-# walk over all the dead entries of the batches before it. A row that somebody holds is left for another time.
+# walk over all the dead entries of the batches before it. A row that somebody holds is left for another time. The rows
+# of a batch are locked, so that they are still where they were found: no index is needed to find them again.
 _DELETE_BATCH = text("""
     WITH batch AS MATERIALIZED (
-        SELECT id, created_at FROM public.notification
+        SELECT ctid AS place, id, created_at FROM public.notification
         WHERE read AND created_at < :cutoff AND (created_at, id) > (:floor_at, :floor_id)
         ORDER BY created_at, id LIMIT :batch_rows FOR UPDATE SKIP LOCKED),
-    gone AS (DELETE FROM public.notification AS n USING batch WHERE n.id = batch.id RETURNING n.id)
+    gone AS (DELETE FROM public.notification WHERE ctid = ANY(ARRAY(SELECT place FROM batch)) RETURNING 1)
     SELECT created_at, id, (SELECT count(*) FROM gone) AS deleted FROM batch
     ORDER BY created_at DESC, id DESC LIMIT 1
 """)
