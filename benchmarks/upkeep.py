@@ -249,7 +249,8 @@ rounds in turn, each on a fresh copy. Measured on {date}, {cores} cores.
 | --- | --- | --- | --- |
 | lock {schedules:,} open schedules, in k9ops with an audit entry each | \
 {old_lock_s:.2f} s: SELECT, UPDATE and COMMIT each | {lock_s:.2f} s | **{lock_ratio:.0f} x faster** |
-| delete {deleted:,} of {rows:,} notifications at full speed (no pause, batches of 5,000) | {old_clean_s:.0f} s: objects one by one \
+| delete {deleted:,} of {rows:,} notifications at full speed (no pause, batches of 5,000) | \
+{old_clean_s:.0f} s: objects one by one \
 ({old_us:.0f} µs a row, measured on {sample:,}) | {clean_s:.1f} s ({us:.1f} µs a row) | **{clean_ratio:.0f} x faster** |
 
 What the application feels meanwhile: p99 of an INSERT with its COMMIT, one every 5 ms, by another process.
