@@ -81,11 +81,15 @@ class Command:
             yield worker
 
     @contextmanager
-    def scheduler(self) -> Iterator[ServiceProcess]:
-        """Run a scheduler during the block; its first tick is decided when the block begins."""
-        with self._service(SchedulerPlan()) as scheduler:
-            wait_for(lambda: b"scheduler.ready" in (self.folder / "scheduler.log").read_bytes())
+    def scheduler(self, name: str = "scheduler", *, until: str = "scheduler.ready") -> Iterator[ServiceProcess]:
+        """Run a scheduler during the block; by default its first tick is decided when the block begins."""
+        with self._service(SchedulerPlan(name)) as scheduler:
+            wait_for(lambda: until in self.log(name) or scheduler.exit_code() is not None)
             yield scheduler
+
+    def log(self, name: str) -> str:
+        """Return what a worker or scheduler has written so far."""
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8")
 
     @contextmanager
     def _service(self, plan: ServicePlan) -> Iterator[ServiceProcess]:

@@ -89,9 +89,10 @@ def test_check_fails_without_a_scheduler_and_passes_with_one(k9ops: Command, dat
 def test_dry_run_lists_what_would_be_locked(empty_k9ops: Command) -> None:
     empty_k9ops("db", "upgrade")
     empty_k9ops("db", "seed")
-    first = empty_k9ops.json("run", "lock_schedules", "--param", "dry_run=true")["run"]
+    first = empty_k9ops.json("run", "lock_schedules", "--dry-run")["run"]
     assert first["state"] == "skipped"
     assert first["evidence"]["open"] == len(first["evidence"]["schedules"]) > 0
     real = empty_k9ops.json("run", "lock_schedules")["run"]
     assert (real["state"], real["evidence"]["locked"]) == ("succeeded", first["evidence"]["open"])
     assert empty_k9ops.json("run", "lock_schedules")["run"]["evidence"]["locked"] == 0
+    assert "has no parameter 'dry_run'" in empty_k9ops("run", "canary", "--dry-run", code=2).stderr

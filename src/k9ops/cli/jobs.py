@@ -64,14 +64,21 @@ def enqueue(
         raise typer.Exit(EXIT_FAILED)
 
 
-def run(job: JobName, param: ParamPairs = None, as_json: JsonFlag = False) -> None:
+def run(
+    job: JobName,
+    param: ParamPairs = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list or count: the same as --param dry_run=true.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Run a job now, in this process, recorded like any other run.
 
     Redis is not needed. Ctrl-C stops the job and puts the run back in the queue.
     """
     settings, broker, engine = open_settings(), load_broker(), get_engine()
     actor = find_actor(broker, job)
-    params = parse_params(actor, param or [])
+    params = parse_params(actor, [*(param or []), *(["dry_run=true"] if dry_run else [])])
     ended = run_here(engine, broker, settings, actor, params, is_silent=as_json)
     if as_json:
         print_json(run_document(ended, follow_ups=find_follow_ups(engine, ended)))

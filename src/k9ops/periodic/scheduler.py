@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from k9ops.config.logging import configure_logging, get_logger
 from k9ops.config.settings import Settings, get_settings
 from k9ops.db.engine import get_engine
-from k9ops.errors import DatabaseUnavailable
+from k9ops.errors import DatabaseUnavailable, SettingsInvalid
 from k9ops.ledger.execution import make_owner_name
 from k9ops.ledger.processes import forget_process, report_process
 from k9ops.ledger.slots import read_clock
@@ -84,9 +84,12 @@ def become_scheduler() -> None:
     """Give periodiq its broker, log as all of k9ops does, and end in order when asked to.
 
     Raises:
-        SettingsInvalid: As `get_settings` says.
+        SystemExit: A setting is wrong; which one is its message.
     """
-    settings = get_settings()
+    try:
+        settings = get_settings()
+    except SettingsInvalid as exc:
+        sys.exit(exc.user_message)
     configure_logging(settings, stream=sys.stdout)
     import k9ops.actors  # noqa: F401 (the workers' broker first: the last one that is set is periodiq's)
 
