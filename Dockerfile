@@ -1,8 +1,7 @@
-# syntax=docker/dockerfile:1
 # One image for worker, scheduler and command. To pin the bases for good, append their digests:
-#   docker buildx imagetools inspect python:3.11.14-slim-bookworm
+#   docker buildx imagetools inspect python:3.11.15-slim-bookworm
 
-FROM python:3.11.14-slim-bookworm AS build
+FROM python:3.11.15-slim-bookworm AS build
 WORKDIR /build
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/opt/k9ops UV_PYTHON_DOWNLOADS=never
 RUN pip install --no-cache-dir uv==0.13.9
@@ -12,11 +11,13 @@ RUN uv sync --frozen --no-dev --no-install-project
 COPY src ./src
 RUN uv sync --frozen --no-dev --no-editable
 
-FROM python:3.11.14-slim-bookworm
+FROM python:3.11.15-slim-bookworm
 LABEL org.opencontainers.image.title="k9ops" \
       org.opencontainers.image.description="Background service of the K9 Operations Management System" \
       org.opencontainers.image.licenses="Apache-2.0"
 # pg_dump and pg_restore of the server's major version: bookworm has 15 (docs/decisions/0004-which-pg-dump.md).
+# Without exact versions, so that a rebuild has Debian's security updates.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends postgresql-client-15 \
     && rm -rf /var/lib/apt/lists/* \

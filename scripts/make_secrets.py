@@ -10,7 +10,14 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "secrets"
-REDIS_CONF = "requirepass {password}\nappendonly yes\nappendfsync everysec\nmaxmemory-policy noeviction\ndir /data\n"
+REDIS_CONF = """\
+requirepass {password}
+appendonly yes
+appendfsync everysec
+maxmemory 256mb
+maxmemory-policy noeviction
+dir /data
+"""
 
 
 def make_secrets(folder: Path) -> list[Path]:
@@ -19,9 +26,10 @@ def make_secrets(folder: Path) -> list[Path]:
     Raises:
         FileExistsError: One of them is there already; nothing is written then.
     """
-    database, broker = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    superuser, database, broker = (secrets.token_urlsafe(32) for _ in range(3))
     contents = {
-        "postgres_password": database,
+        "postgres_password": superuser,
+        "k9_password": database,
         "database_url": f"postgresql://k9:{database}@postgres:5432/k9",
         "redis_password": broker,
         "redis_url": f"redis://:{broker}@redis:6379",

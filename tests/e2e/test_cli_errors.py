@@ -43,7 +43,16 @@ def test_check_fails_but_goes_on_when_everything_is_away(bare_k9ops: Command) ->
     lines = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
     states = {line[5:].split("  ")[0].strip(): line[:4].strip() for line in lines}
     failing = {name for name, state in states.items() if state == "fail"}
-    assert failing == {"database", "migrations", "application", "redis", "pg_dump", "canary"}
+    assert failing == {
+        "database",
+        "migrations",
+        "application",
+        "redis",
+        "pg_dump",
+        "scheduler",
+        "clocks",
+        "queues",
+    }
     assert {"settings", "backup folder", "last backup", "actors"} <= set(states) - failing
 
 
