@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from k9ops.version import __version__
+
 if TYPE_CHECKING:
     import dramatiq
     from sqlalchemy import Connection
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from k9ops.broker.enqueue import Enqueued, Fallback
 
 __all__ = ["__version__", "enqueue"]
-
-__version__ = "0.1.0"
 
 
 def enqueue(

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, text
 
-from k9ops import __version__
 from k9ops.db.engine import database_errors
+from k9ops.version import __version__
 
 _REPORT = text("""
     INSERT INTO k9ops.process (name, kind, host, pid, version, queues, threads, silent_after_s)
