@@ -56,6 +56,19 @@ def test_paused_schedule_makes_no_run_and_goes_on_when_resumed(k9ops: Command, d
     assert datetime.now(UTC) - datetime.fromisoformat(document["dispatched_until"]) < timedelta(minutes=5)
 
 
+def test_schedule_list_finds_the_last_run_behind_many_others(k9ops: Command, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO k9ops.run (id, job, queue, trigger, slot, created_at)"
+            " VALUES (gen_random_uuid(), 'canary', 'k9_tasks', 'schedule', now(), now() - interval '30 minutes')"
+        )
+        connection.execute(
+            "INSERT INTO k9ops.run (id, job, queue, trigger)"
+            " SELECT gen_random_uuid(), 'canary', 'k9_tasks', 'cli' FROM generate_series(1, 30)"
+        )
+    assert find_schedule(k9ops, "canary")["last_run"]["trigger"] == "schedule"
+
+
 def test_run_now_is_one_run_for_a_slot(k9ops: Command) -> None:
     yesterday = f"{datetime.now(RIYADH) - timedelta(days=1):%Y-%m-%d}T23:59"
     first = k9ops.json("schedule", "run-now", "lock_schedules", "--slot", yesterday)

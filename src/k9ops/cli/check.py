@@ -59,7 +59,7 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("pg_dump", lambda: check_clients(settings)),
         ("backup folder", lambda: check_backup_folder(settings)),
         ("last backup", lambda: check_last_backup(settings)),
-        ("scheduler", check_scheduler),
+        ("scheduler", lambda: check_scheduler(settings)),
         ("actors", check_actors),
         ("clocks", lambda: check_clocks(settings)),
         ("queues", lambda: check_canaries(settings, timeout_s=timeout_s)),

@@ -188,7 +188,7 @@ def _look(settings: Settings, engine: Engine) -> list[ScheduleView]:
     views = []
     for schedule in load_timetable(settings, engine):
         next_slot = find_next_slot(schedule.cron, settings.zone, after=now) if schedule.cron else None
-        runs = [run for run in list_runs(engine, job=schedule.job, limit=20) if run.trigger == "schedule"]
+        runs = list_runs(engine, job=schedule.job, trigger="schedule", limit=1)
         views.append(ScheduleView(schedule, states.get(schedule.name), next_slot, runs[0] if runs else None))
     return views
 

@@ -103,11 +103,19 @@ def find_recorded_id(engine: Engine, new: NewRun) -> uuid.UUID:
     return found or new.id
 
 
+def find_slot_run(connection: Connection, job: str, slot: datetime) -> uuid.UUID:
+    """Return the id of the run that a job has for a slot."""
+    statement = text("SELECT id FROM k9ops.run WHERE job = :job AND slot = :slot")
+    found: uuid.UUID = connection.execute(statement, {"job": job, "slot": slot}).scalar_one()
+    return found
+
+
 def list_runs(
     engine: Engine,
     *,
     job: str | None = None,
     states: Sequence[str] = (),
+    trigger: str | None = None,
     parent_id: uuid.UUID | None = None,
     since: datetime | None = None,
     limit: int = 50,
@@ -118,6 +126,7 @@ def list_runs(
         engine: The database.
         job: Only of this job.
         states: Only in one of these states; empty means any.
+        trigger: Only asked for in this way.
         parent_id: Only runs that this one started.
         since: Only created at or after this moment, aware.
         limit: At most this many.
@@ -126,6 +135,7 @@ def list_runs(
     for condition, name, value in (
         ("job = :job", "job", job),
         ("state = ANY(:states)", "states", list(states) or None),
+        ("trigger = :trigger", "trigger", trigger),
         ("parent_id = :parent_id", "parent_id", parent_id),
         ("created_at >= :since", "since", since),
     ):

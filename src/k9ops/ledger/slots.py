@@ -63,7 +63,12 @@ _RESUME = text(f"""
 def read_clock(engine: Engine) -> datetime:
     """Return PostgreSQL's time, which all schedulers share."""
     with database_errors(), engine.begin() as connection:
-        now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return read_clock_in(connection)
+
+
+def read_clock_in(connection: Connection) -> datetime:
+    """Return PostgreSQL's time as it is now, however long ago the transaction began."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return now
 
 

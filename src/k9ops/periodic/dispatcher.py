@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import dramatiq
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from k9ops.backups.jobs import read_wishes
 from k9ops.broker.jobs import describe_job, find_actor
@@ -17,10 +18,10 @@ from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.backup_settings import BackupSettings
 from k9ops.db.engine import database_errors
-from k9ops.errors import DatabaseInvalid
+from k9ops.errors import DatabaseInvalid, DatabaseUnavailable
 from k9ops.ledger.model import NewRun
-from k9ops.ledger.requests import insert_run
-from k9ops.ledger.slots import ScheduleState, advance_schedule, lock_schedule_state, read_clock
+from k9ops.ledger.requests import find_slot_run, insert_run
+from k9ops.ledger.slots import ScheduleState, advance_schedule, lock_schedule_state, read_clock, read_clock_in
 from k9ops.periodic.timetable import Schedule, build_timetable, find_slots, plan_slots
 
 _LOG = get_logger("k9ops.periodic")
@@ -56,8 +57,9 @@ def load_timetable(settings: Settings, engine: Engine) -> tuple[Schedule, ...]:
     """
     try:
         return build_timetable(settings, read_wishes(engine))
-    except DatabaseInvalid as exc:
-        _LOG.error("schedule.unreadable", schedule="create_backup", problem=exc.user_message)
+    except (DatabaseInvalid, DBAPIError) as exc:
+        problem = exc.user_message if isinstance(exc, DatabaseInvalid) else str(exc.orig)
+        _LOG.error("schedule.unreadable", schedule="create_backup", problem=problem)
         known = build_timetable(settings, BackupSettings())
         return tuple(schedule for schedule in known if schedule.job != "create_backup")
 
@@ -73,7 +75,8 @@ def dispatch_due_slots(
     """Record a run for every slot that has come due and that its schedule wants; the workers' relay sends them.
 
     Each schedule has a transaction of its own: the runs and how far the schedule is are recorded together. A process
-    that dies in it has changed nothing, and two schedulers decide one after the other.
+    that dies in it has changed nothing, and two schedulers decide one after the other. A schedule that cannot be
+    decided is logged, waits for the next call, and holds up no other.
 
     Args:
         engine: The ledger's database.
@@ -88,8 +91,13 @@ def dispatch_due_slots(
     moment = now or read_clock(engine)
     dispatched: list[DispatchedSlot] = []
     for schedule in load_timetable(settings, engine) if timetable is None else timetable:
-        with database_errors(), engine.begin() as connection:
-            dispatched += _dispatch(connection, broker, settings, schedule, moment)
+        try:
+            with database_errors(), engine.begin() as connection:
+                dispatched += _dispatch(connection, broker, settings, schedule, moment)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            _LOG.exception("schedule.undecided", schedule=schedule.name)
     return dispatched
 
 
@@ -99,7 +107,8 @@ def _dispatch(
     minute = now.replace(second=0, microsecond=0)
     state = lock_schedule_state(connection, schedule.name, since=minute - timedelta(microseconds=1))
     if state.dispatched_until >= now:
-        if state.dispatched_until - now > _CLOCK_TOLERANCE:
+        # A scheduler that stood still since it read the clock is late itself; the clock is as it was.
+        if state.dispatched_until - max(now, read_clock_in(connection)) > _CLOCK_TOLERANCE:
             _LOG.warning("clock.set_back", schedule=schedule.name, until=state.dispatched_until.isoformat())
             advance_schedule(connection, schedule.name, until=now)
         return []
@@ -131,7 +140,9 @@ def _record(connection: Connection, broker: dramatiq.Broker, schedule: Schedule,
         slot=slot,
         expires_at=slot + lateness if lateness else None,
     )
-    return DispatchedSlot(schedule.name, slot, new.id, insert_run(connection, new, is_sent=False))
+    if insert_run(connection, new, is_sent=False):
+        return DispatchedSlot(schedule.name, slot, new.id, is_new=True)
+    return DispatchedSlot(schedule.name, slot, find_slot_run(connection, schedule.job, slot), is_new=False)
 
 
 def _log_decision(

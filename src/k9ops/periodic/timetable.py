@@ -12,6 +12,7 @@ from cronsim import CronSim
 
 from k9ops.config.settings import Settings
 from k9ops.db.backup_settings import BackupSettings
+from k9ops.errors import DatabaseInvalid
 
 CatchUp = Literal["none", "latest", "all"]
 
@@ -22,6 +23,8 @@ ON_TIME_S = 120.0
 _ROUTINE_S = 900.0
 
 _LONGEST_LOOK_BACK = timedelta(days=366)
+
+_LAST_HOUR = 23
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ def build_timetable(settings: Settings, wishes: BackupSettings) -> tuple[Schedul
     Args:
         settings: Hour and minute of the schedule lock.
         wishes: The application's backup settings, as they are now.
+
+    Raises:
+        DatabaseInvalid: As `backup_cron`.
     """
     lock = f"{settings.schedule_auto_lock_minute} {settings.schedule_auto_lock_hour} * * *"
     return (
@@ -84,9 +90,15 @@ def build_timetable(settings: Settings, wishes: BackupSettings) -> tuple[Schedul
 
 
 def backup_cron(wishes: BackupSettings) -> str | None:
-    """Return when the application wants backups: daily, on Sundays, or on the 1st, at its hour; None for never."""
+    """Return when the application wants backups: daily, on Sundays, or on the 1st, at its hour; None for never.
+
+    Raises:
+        DatabaseInvalid: The hour is none of a day.
+    """
     if not wishes.wants_backups:
         return None
+    if not 0 <= wishes.backup_hour <= _LAST_HOUR:
+        raise DatabaseInvalid("The backup hour in the settings is not one of 0 to 23.", hour=wishes.backup_hour)
     days = {"DAILY": "* * *", "WEEKLY": "* * 0", "MONTHLY": "1 * *"}[wishes.backup_frequency]
     return f"0 {wishes.backup_hour} {days}"
 

@@ -14,8 +14,9 @@ from tests.processes import wait_for
 
 from k9ops.broker.build import K9opsRedisBroker, build_broker
 from k9ops.broker.sending import relay_unsent_runs
-from k9ops.config.settings import Settings, get_settings
+from k9ops.config.settings import Settings, get_loaded_settings, get_settings
 from k9ops.db.application_tables import build_metadata
+from k9ops.db.engine import dispose_engine, get_engine
 from k9ops.errors import BrokerUnavailable, DatabaseUnavailable
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.requests import list_runs, record_run
@@ -156,9 +157,10 @@ def test_dispatcher_that_dies_in_its_transaction_has_changed_nothing(
 
 def test_slot_that_a_person_ran_already_is_not_run_again(engine: Engine, dispatch: Dispatch) -> None:
     slot = START.replace(microsecond=0)
-    record_run(engine, NewRun(job="probe", queue="probes", slot=slot, trigger="cli"), is_sent=True)
+    asked = NewRun(job="probe", queue="probes", slot=slot, trigger="cli")
+    record_run(engine, asked, is_sent=True)
     (item,) = dispatch(START, every(5, "all"))
-    assert not item.is_new
+    assert (item.is_new, item.run_id) == (False, asked.id)
     assert len(list_runs(engine)) == 1
 
 
@@ -191,6 +193,31 @@ def test_clock_that_is_put_right_does_not_stop_the_schedule(
     assert len(dispatch(START + 5 * MINUTE, schedule)) == 1
     assert dispatch(START + 4 * MINUTE, schedule) == []  # a small step back: decided already
     assert read_schedule_states(engine)["probe"].dispatched_until == START + 5 * MINUTE
+
+
+def test_scheduler_that_stood_still_does_not_set_a_schedule_back(
+    engine: Engine, dispatch: Dispatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    schedule = every(5, "all")
+    now = read_clock(engine)
+    dispatch(now - 60 * MINUTE, schedule)
+    pause_schedule(engine, "probe", paused_by="operator")
+    assert resume_schedule(engine, "probe")
+    caplog.clear()
+    # It read the clock, was suspended, and another scheduler has decided meanwhile.
+    assert dispatch(now - 30 * MINUTE, schedule) == []
+    assert find_events(caplog) == []
+    assert read_schedule_states(engine)["probe"].dispatched_until >= now
+
+
+def test_schedule_that_cannot_be_decided_holds_up_no_other(
+    engine: Engine, dispatch: Dispatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    unknown = Schedule("unknown", "no_such_job", "* * * * *", "* * * * *", "all")
+    caplog.clear()
+    assert [item.schedule for item in dispatch(START, unknown, every(5, "all"))] == ["probe"]
+    assert find_events(caplog) == ["schedule.undecided"]
+    assert list(read_schedule_states(engine)) == ["probe"]
 
 
 def set_backup(engine: Engine, frequency: str, hour: int) -> None:
@@ -246,6 +273,33 @@ def test_unreadable_backup_settings_leave_the_rest_of_the_timetable(
     names = {schedule.name for schedule in load_timetable(settings, engine)}
     assert "create_backup" not in names
     assert {"lock_schedules", "clean_notifications"} <= names
+    assert find_events(caplog) == ["schedule.unreadable"]
+
+
+@pytest.mark.parametrize("hour", [24, -1])
+def test_backup_hour_that_is_none_leaves_the_rest_of_the_timetable(
+    engine: Engine, settings: Settings, caplog: pytest.LogCaptureFixture, hour: int
+) -> None:
+    build_metadata("B").create_all(engine)
+    set_backup(engine, "DAILY", hour)
+    names = {schedule.name for schedule in load_timetable(settings, engine)}
+    assert "create_backup" not in names
+    assert {"lock_schedules", "relay_outbox"} <= names
+    assert find_events(caplog) == ["schedule.unreadable"]
+
+
+def test_locked_backup_settings_leave_the_rest_of_the_timetable(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_metadata("B").create_all(engine)
+    monkeypatch.setenv("K9OPS_LOCK_TIMEOUT_S", "1")
+    get_loaded_settings.cache_clear()
+    dispose_engine()
+    with get_engine().connect() as other:
+        other.execute(text("LOCK TABLE public.backup_settings IN ACCESS EXCLUSIVE MODE"))
+        names = {schedule.name for schedule in load_timetable(get_settings(), get_engine())}
+    assert "create_backup" not in names
+    assert "lock_schedules" in names
     assert find_events(caplog) == ["schedule.unreadable"]
 
 
