@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,8 +19,26 @@ def parse_slot(value: Any) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ParamsInvalid(f"slot = {value!r}: it must be a moment with an offset, such as 2026-11-24T02:00:00+03:00.")
-    return moment.astimezone(UTC)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ParamsInvalid(f"slot = {value!r}: it must be a moment with an offset, such as 2026-11-24T02:00:00+03:00.")
+
+
+def find_run_slot(params: Mapping[str, Any]) -> datetime | None:
+    """Return the slot that a run with these parameters will be the only one of, aware UTC; None for none.
+
+    A dry run does not do the slot's work, and is not its run.
+
+    Raises:
+        ParamsInvalid: As `parse_slot`, or the slot lies in the future: it would be taken for done when it comes.
+    """
+    slot = parse_slot(params.get("slot"))
+    if params.get("dry_run"):
+        return None
+    if slot is not None and slot > datetime.now(UTC):
+        raise ParamsInvalid(
+            f"slot = {params['slot']!r}: it lies in the future, and would be taken for done when it comes."
+        )
+    return slot

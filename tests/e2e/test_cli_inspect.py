@@ -28,6 +28,14 @@ def test_inspect_queues_counts_messages_and_runs(k9ops: Command) -> None:
         assert find_queue(k9ops, "k9_tasks")["is_served"]
 
 
+def test_inspect_queues_shows_runs_in_a_queue_that_was_renamed(k9ops: Command) -> None:
+    k9ops("enqueue", "canary")
+    k9ops.environment["K9OPS_DEFAULT_QUEUE"] = "renamed"
+    queue = find_queue(k9ops, "k9_tasks")
+    assert (queue["waiting"], queue["runs"]["due"], queue["is_served"]) == (1, 1, False)
+    assert find_queue(k9ops, "renamed")["waiting"] == 0
+
+
 def test_inspect_workers_lists_those_that_report(k9ops: Command, database_url: str) -> None:
     assert "No worker or scheduler" in k9ops("inspect", "workers", "--here", code=1).stdout
     with k9ops.worker() as worker, k9ops.scheduler():

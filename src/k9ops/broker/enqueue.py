@@ -19,7 +19,7 @@ from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.outbox import mark_unsent
 from k9ops.ledger.requests import find_recorded_id, insert_run, record_run
-from k9ops.slot import parse_slot
+from k9ops.slot import find_run_slot
 
 _LOG = get_logger("k9ops.broker")
 
@@ -112,7 +112,7 @@ def _describe_request(
     queue: str | None,
 ) -> NewRun:
     job = describe_job(actor)
-    slot = parse_slot(params.get("slot"))
+    slot = find_run_slot(params)
     due_at = datetime.now(UTC) + timedelta(seconds=delay_s) if delay_s else None
     return NewRun(
         job=job.name,

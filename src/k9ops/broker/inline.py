@@ -21,7 +21,7 @@ from k9ops.ledger.conclusion import Conclusion, conclude_error, conclude_return
 from k9ops.ledger.execution import ActiveRun, make_owner_name, set_current
 from k9ops.ledger.model import NewRun, Run
 from k9ops.ledger.requests import find_recorded_id, get_run, record_run
-from k9ops.slot import parse_slot
+from k9ops.slot import find_run_slot
 
 _LOG = get_logger("k9ops.broker")
 
@@ -41,7 +41,7 @@ def record_inline_run(
     """
     check_params(actor, params)
     job = describe_job(actor)
-    slot = parse_slot(params.get("slot"))
+    slot = find_run_slot(params)
     new = NewRun(job=job.name, queue=job.queue, params=params, trigger=trigger, requested_by=requested_by, slot=slot)
     return new.id if record_run(engine, new, is_sent=True) else find_recorded_id(engine, new)
 

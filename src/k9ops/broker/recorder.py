@@ -31,7 +31,7 @@ from k9ops.ledger.execution import ActiveRun, current_run, make_owner_name, set_
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.processes import forget_process, report_process
 from k9ops.ledger.requests import record_run
-from k9ops.slot import parse_slot
+from k9ops.slot import find_run_slot
 
 _LOG = get_logger("k9ops.broker")
 _WAIT_S = 1.0
@@ -196,9 +196,9 @@ class RunRecorder(dramatiq.Middleware):
             params["*"] = list(message.args)
         due_at = datetime.now(UTC) + timedelta(milliseconds=delay) if delay else None
         try:
-            slot = parse_slot(message.kwargs.get("slot"))
+            slot = find_run_slot(message.kwargs)
         except ParamsInvalid:
-            slot = None  # the job itself refuses it, with the same sentence
+            slot = None  # the job itself refuses what is no moment, with the same sentence
         return NewRun(
             job=job.name,
             queue=q_name(message.queue_name),

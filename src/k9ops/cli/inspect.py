@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect as inspect_module
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -44,7 +45,7 @@ def queues(as_json: JsonFlag = False) -> None:
     """Count messages in Redis and runs in the ledger, for each queue."""
     settings = open_settings()
     runs = summarise_queues(get_engine())
-    messages = _count_messages(settings)
+    messages = _count_messages(settings, also=runs)
     served = {queue for process in list_processes(get_engine()) if not process.is_silent for queue in process.queues}
     if as_json:
         documents = [
@@ -241,10 +242,12 @@ def dead(limit: Limit = _LIMIT, as_json: JsonFlag = False) -> None:
         print_remark("`k9ops runs show ID` says what happened, `k9ops runs retry ID` tries it again.")
 
 
-def _count_messages(settings: Settings) -> list[QueueMessages]:
+def _count_messages(settings: Settings, *, also: Iterable[str]) -> list[QueueMessages]:
+    # Runs may wait in a queue that no job has any more: one that was renamed.
+    queues = sorted({*load_broker().get_declared_queues(), *also})
     broker = build_broker(settings)
     try:
-        return count_messages(broker, sorted(load_broker().get_declared_queues()))
+        return count_messages(broker, queues)
     finally:
         broker.close()
 

@@ -123,7 +123,7 @@ def read_event(line: str) -> dict[str, Any] | None:
         return None
     try:
         event = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and "event" in event else None
 
@@ -142,23 +142,41 @@ def format_event(event: dict[str, Any], zone: ZoneInfo) -> Text:
     moment, level = read_moment(event), str(event.get("level", "info"))
     style = _STYLES.get(level, "")
     text = Text()
-    text.append(f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}" if moment else " " * 19, style="dim")
-    text.append(f" {level:<8}", style=style)
-    text.append(f" {event['event']}", style=style or "bold")
+    text.append(_format_moment(moment, zone), style="dim")
+    text.append(f" {_escape(level):<8}", style=style)
+    text.append(f" {_escape(event['event'])}", style=style or "bold")
     if event.get("job"):
-        text.append(f" {event['job']}", style="cyan")
+        text.append(f" {_escape(event['job'])}", style="cyan")
     if event.get("run_id"):
-        text.append(f" {str(event['run_id'])[:_SHORT_ID]}", style="magenta")
+        text.append(f" {_escape(event['run_id'])[:_SHORT_ID]}", style="magenta")
     if event.get("attempt") not in (None, 1):
-        text.append(f" attempt={event['attempt']}")
+        text.append(f" attempt={_escape(event['attempt'])}")
     for name, value in event.items():
         if name not in _OWN_FIELDS:
-            text.append(f" {name}=", style="dim")
-            text.append(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            text.append(f" {_escape(name)}=", style="dim")
+            text.append(_escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
     for name in ("error_traceback", "exception"):
         if event.get(name):
-            text.append(f"\n{str(event[name]).rstrip()}", style="dim")
+            lines = str(event[name]).rstrip().splitlines()
+            text.append("".join(f"\n{_escape(line)}" for line in lines), style="dim")
     return text
+
+
+def _format_moment(moment: datetime | None, zone: ZoneInfo) -> str:
+    if moment is None:
+        return " " * 19
+    try:
+        return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    except OverflowError:
+        return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _escape(value: Any) -> str:
+    """Return a value as text that stays on its line, moves no cursor and can be written in UTF-8."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _rank(level: Any) -> int:
@@ -194,28 +212,28 @@ def _read_file(file: Path) -> Iterator[str]:
 
 def follow_file(file: Path) -> Iterator[str]:
     """Return the lines of a file and those that are written later, for ever; it may be rotated or cut off."""
-    stream: IO[str] = file.open(encoding="utf-8", errors="replace")
+    stream: IO[bytes] = file.open("rb")
     try:
-        rest = ""
+        rest = b""
         while True:
             piece = stream.readline()
             if piece:
                 rest += piece
-                if rest.endswith("\n"):
-                    yield rest.rstrip("\n")
-                    rest = ""
+                if rest.endswith(b"\n"):
+                    yield rest.decode("utf-8", "replace").rstrip("\r\n")
+                    rest = b""
                 continue
             renewed = _reopen(file, stream)
             if renewed is None:
                 time.sleep(_POLL_S)
             elif renewed is not stream:
                 stream.close()
-                stream, rest = renewed, ""
+                stream, rest = renewed, b""
     finally:
         stream.close()
 
 
-def _reopen(file: Path, stream: IO[str]) -> IO[str] | None:
+def _reopen(file: Path, stream: IO[bytes]) -> IO[bytes] | None:
     """Return a stream that has more to read: a new file of the name, or the same one when it was cut off."""
     try:
         there, ours = file.stat(), os.fstat(stream.fileno())
@@ -223,7 +241,7 @@ def _reopen(file: Path, stream: IO[str]) -> IO[str] | None:
         return None
     if (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev):
         with suppress(FileNotFoundError):
-            return file.open(encoding="utf-8", errors="replace")
+            return file.open("rb")
         return None
     if there.st_size < stream.tell():
         stream.seek(0)

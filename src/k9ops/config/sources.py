@@ -38,8 +38,11 @@ def variable_names(field: FieldInfo) -> tuple[str, ...]:
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Return the variables of a `.env` file; none when it does not exist."""
-    if not path.is_file():
+    """Return the variables of a `.env` file; none when it does not exist, or lies in a folder closed to this user."""
+    try:
+        if not path.is_file():
+            return {}
+    except PermissionError:
         return {}
     return {name: value for name, value in dotenv_values(path).items() if value is not None}
 

@@ -13,11 +13,13 @@ from sqlalchemy import Engine, text
 from tests.processes import wait_for
 
 from k9ops.broker.build import K9opsRedisBroker, build_broker
+from k9ops.broker.enqueue import enqueue_run
+from k9ops.broker.inline import execute_inline, record_inline_run
 from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.settings import Settings, get_loaded_settings, get_settings
 from k9ops.db.application_tables import build_metadata
 from k9ops.db.engine import dispose_engine, get_engine
-from k9ops.errors import BrokerUnavailable, DatabaseUnavailable
+from k9ops.errors import BrokerUnavailable, DatabaseUnavailable, ParamsInvalid
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.requests import list_runs, record_run
 from k9ops.ledger.slots import pause_schedule, read_clock, read_schedule_states, resume_schedule
@@ -162,6 +164,31 @@ def test_slot_that_a_person_ran_already_is_not_run_again(engine: Engine, dispatc
     (item,) = dispatch(START, every(5, "all"))
     assert (item.is_new, item.run_id) == (False, asked.id)
     assert len(list_runs(engine)) == 1
+
+
+def test_dry_run_of_a_slot_does_not_take_it(engine: Engine, broker: K9opsRedisBroker) -> None:
+    @dramatiq.actor(broker=broker, actor_name="probe", queue_name="probes", max_retries=0)
+    def probe(*, slot: str, dry_run: bool = False) -> Outcome:
+        return Outcome("succeeded", "Done.", {"slot": slot})
+
+    slot, settings = datetime(2026, 11, 24, 12, tzinfo=UTC), get_settings()
+    params = {"slot": slot.isoformat(), "dry_run": True}
+    enqueue_run(engine, broker, settings, probe, params)
+    execute_inline(engine, broker, settings, record_inline_run(engine, probe, params, trigger="cli", requested_by=None))
+    probe.send(**params)
+    (item,) = dispatch_due_slots(engine, broker, settings, now=slot, timetable=[every(5, "all")])
+    assert item.is_new
+
+
+def test_slot_cannot_be_taken_before_it_comes(engine: Engine, broker: K9opsRedisBroker) -> None:
+    declare_probe(broker)
+    params = {"slot": (read_clock(engine) + timedelta(hours=1)).isoformat()}
+    with pytest.raises(ParamsInvalid, match="future"):
+        enqueue_run(engine, broker, get_settings(), broker.get_actor("probe"), params)
+    with pytest.raises(ParamsInvalid, match="future"):
+        record_inline_run(engine, broker.get_actor("probe"), params, trigger="cli", requested_by=None)
+    broker.get_actor("probe").send(**params)
+    assert find_slots_with_runs(engine) == []
 
 
 def test_paused_schedule_counts_what_it_misses_and_goes_on_with_the_next(engine: Engine, dispatch: Dispatch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -67,6 +68,45 @@ def test_format_event_is_one_line_with_the_traceback_below() -> None:
     first, *rest = format_event(EVENT, ZoneInfo("Asia/Riyadh")).plain.splitlines()
     assert first == "2026-11-24 05:00:00 error    run.finished create_backup 4f1c2a9b attempt=2 state=failed"
     assert rest == ["Traceback", "  File x"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"at": "9999-12-31T23:59:59Z"}, "9999-12-31 23:59:59 info     x"),
+        ({"at": "0001-01-01T00:00:00+05:00"}, "1-01-01 00:00:00 info     x"),
+        ({"file": "a\ud800"}, "x file=a\\ud800"),
+        ({"words": "\x1b[2J\x1b]0;title\x07"}, r"x words=\x1b[2J\x1b]0;title\x07"),
+        ({"words": "one\n2026-11-24 05:00:00 info     backup.verified"}, r"one\n2026"),
+        ({"words": "سجل\tالكلاب"}, r"سجل\tالكلاب"),
+    ],
+)
+def test_format_event_keeps_odd_values_on_one_line(fields: dict[str, Any], shown: str) -> None:
+    text = format_event({"event": "x", **fields}, ZoneInfo("Asia/Riyadh")).plain
+    assert shown in text
+    assert len(text.splitlines()) == 1
+    text.encode()
+
+
+def test_read_event_leaves_a_line_alone_that_is_nested_too_deep() -> None:
+    assert read_event('{"event": "x", "v": ' + "[" * 100_000 + "]" * 100_000 + "}") is None
+
+
+def test_follow_joins_a_character_that_is_written_in_two_pieces(tmp_path: Path) -> None:
+    path, sign = tmp_path / "worker.log", "خ".encode()
+    path.write_bytes(b"one\nn" + sign[:1])
+    lines = follow_file(path)
+    assert next(lines) == "one"
+    later = Timer(0.3, append, (path, sign[1:] + b"\r\nend\n"))
+    later.start()
+    assert [next(lines), next(lines)] == ["nخ", "end"]
+    later.join()
+    lines.close()  # type: ignore[attr-defined]
+
+
+def append(path: Path, piece: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(piece)
 
 
 def test_follow_goes_on_after_more_lines_rotation_and_truncation(tmp_path: Path) -> None:

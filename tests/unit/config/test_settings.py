@@ -74,6 +74,16 @@ def test_load_settings_refuses_a_value_beside_its_file() -> None:
         load(REDIS_URL="redis://h", REDIS_URL_FILE="/run/secrets/x")
 
 
+def test_load_settings_works_in_a_folder_that_is_closed_to_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))  # what stat() says there, also for a missing file
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert load_settings({}, env_file=tmp_path / ".env").origins["timezone"] == "default"
+
+
 def test_load_settings_reads_the_env_file_below_the_environment(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text("K9OPS_TIMEZONE=Asia/Dubai\nK9OPS_LEASE_S=20\n")
