@@ -74,8 +74,7 @@ class Keeper(threading.Thread):
                 self._renew(also_without_progress=is_renewal_due)
                 if is_renewal_due:
                     next_renewal_s = time.monotonic() + self._settings.lease_s / 3
-                    if self._report is not None:
-                        self._report()
+                    self._report_alive()
                 if self._broker is not None:
                     self._look_after_ledger(self._broker, with_rescue=is_renewal_due)
                 if self._is_database_away:
@@ -115,6 +114,16 @@ class Keeper(threading.Thread):
                 active.request_stop("lease_lost")
             elif is_cancelled:
                 active.request_stop("cancelled")
+
+    def _report_alive(self) -> None:
+        """Report; whatever is wrong with that must not keep lost runs from being rescued."""
+        try:
+            if self._report is not None:
+                self._report()
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            _LOG.exception("keeper.failed")
 
     def _look_after_ledger(self, broker: dramatiq.Broker, *, with_rescue: bool) -> None:
         if with_rescue and time.monotonic() >= self._rescue_not_before_s:

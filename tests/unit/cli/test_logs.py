@@ -78,7 +78,7 @@ def test_format_event_is_one_line_with_the_traceback_below() -> None:
         ({"file": "a\ud800"}, "x file=a\\ud800"),
         ({"words": "\x1b[2J\x1b]0;title\x07"}, r"x words=\x1b[2J\x1b]0;title\x07"),
         ({"words": "one\n2026-11-24 05:00:00 info     backup.verified"}, r"one\n2026"),
-        ({"words": "سجل\tالكلاب"}, r"سجل\tالكلاب"),
+        ({"words": "سجل\tكلب"}, r"سجل\tكلب"),
     ],
 )
 def test_format_event_keeps_odd_values_on_one_line(fields: dict[str, Any], shown: str) -> None:
