@@ -55,7 +55,7 @@ def relay_outbox() -> Outcome:
 )
 def rescue_runs() -> Outcome:
     """Put the runs of dead workers back, and end those that are too late."""
-    return maintenance.rescue(get_engine())
+    return maintenance.rescue(get_settings(), get_engine())
 
 
 @dramatiq.actor(

@@ -127,7 +127,7 @@ class Keeper(threading.Thread):
 
     def _look_after_ledger(self, broker: dramatiq.Broker, *, with_rescue: bool) -> None:
         if with_rescue and time.monotonic() >= self._rescue_not_before_s:
-            rescue_runs(get_engine())
+            rescue_runs(get_engine(), lease_s=self._settings.lease_s)
         relay_unsent_runs(
             get_engine(),
             broker,

@@ -31,13 +31,13 @@ def relay(settings: Settings, engine: Engine, broker: dramatiq.Broker) -> Outcom
     return Outcome("succeeded", f"{sent} runs were sent from the outbox.", {"sent": sent})
 
 
-def rescue(engine: Engine) -> Outcome:
+def rescue(settings: Settings, engine: Engine) -> Outcome:
     """Put the runs of dead workers back, and end those that are too late.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    rescued, expired = rescue_runs(engine)
+    rescued, expired = rescue_runs(engine, lease_s=settings.lease_s)
     if not rescued and not expired:
         return skipped("No run was lost or too late.")
     evidence = {"rescued": [str(run.id) for run in rescued], "expired": [str(run.id) for run in expired]}

@@ -11,8 +11,12 @@ from k9ops.ledger.rescue import expire_late_runs, rescue_lost_runs
 _LOG = get_logger("k9ops.broker")
 
 
-def rescue_runs(engine: Engine) -> tuple[list[Run], list[Run]]:
+def rescue_runs(engine: Engine, *, lease_s: float) -> tuple[list[Run], list[Run]]:
     """Rescue and expire.
+
+    Args:
+        engine: The ledger's database.
+        lease_s: As of `rescue_lost_runs`.
 
     Returns:
         The runs that were rescued, and those that have expired, as they are now.
@@ -20,7 +24,7 @@ def rescue_runs(engine: Engine) -> tuple[list[Run], list[Run]]:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    rescued = rescue_lost_runs(engine)
+    rescued = rescue_lost_runs(engine, lease_s=lease_s)
     for run in rescued:
         _LOG.warning(
             "run.rescued",

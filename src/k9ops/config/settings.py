@@ -27,6 +27,7 @@ from k9ops.errors import SettingsInvalid
 
 _BROKER_DATABASE = 1
 _RESULT_DATABASE = 2
+_MAX_DAYS = 36_500  # with more, a cutoff lies before any date that there is
 _ENCODE = "has special characters in its password: write them percent-encoded, such as %40 for @"
 
 
@@ -155,6 +156,7 @@ class Settings(BaseSettings):
         "Runs that ended longer ago leave the ledger; the last success of each job stays.",
         unit="days",
         ge=7,
+        le=_MAX_DAYS,
     )
     maintenance_retention_days: int = _setting(
         "K9OPS_MAINTENANCE_RETENTION_DAYS",
@@ -162,6 +164,7 @@ class Settings(BaseSettings):
         "The same for runs of the default queue that succeeded or had nothing to do.",
         unit="days",
         ge=1,
+        le=_MAX_DAYS,
     )
     metrics_host: str = _setting("K9OPS_METRICS_HOST", "127.0.0.1", "Address of a worker's Prometheus metrics.")
     metrics_port: int = _setting(
@@ -215,7 +218,12 @@ class Settings(BaseSettings):
     )
 
     notification_retention_days: int = _setting(
-        "K9OPS_NOTIFICATION_RETENTION_DAYS", 30, "Read notifications that are older are deleted.", unit="days", ge=1
+        "K9OPS_NOTIFICATION_RETENTION_DAYS",
+        30,
+        "Read notifications that are older are deleted.",
+        unit="days",
+        ge=1,
+        le=_MAX_DAYS,
     )
     notification_batch_rows: int = _setting(
         "K9OPS_NOTIFICATION_BATCH_ROWS", 500, "Notifications deleted in one transaction.", unit="rows", ge=1

@@ -26,6 +26,7 @@ _RESCUE = text(f"""
             'error_class', 'WorkerLost', 'message', 'The lease ran out.'),
         lease_owner = NULL, lease_expires_at = NULL
     WHERE id IN (SELECT id FROM k9ops.run WHERE state = 'running' AND lease_expires_at < now()
+                 AND pg_postmaster_start_time() <= now() - make_interval(secs => :lease_s)
                  LIMIT 500 FOR UPDATE SKIP LOCKED)
     RETURNING {RUN_COLUMNS}
 """)
@@ -41,14 +42,21 @@ _EXPIRE = text(f"""
 """)
 
 
-def rescue_lost_runs(engine: Engine) -> list[Run]:
+def rescue_lost_runs(engine: Engine, *, lease_s: float) -> list[Run]:
     """Put runs whose lease ran out back, to be sent at once; a run that lost three workers fails as `poison`.
+
+    Leases ran out while PostgreSQL was restarted and nobody could renew them: until it has been up for the time of
+    one lease, their holders may do so.
+
+    Args:
+        engine: The database.
+        lease_s: How long a claim holds without renewal.
 
     Returns:
         The runs after the change.
     """
     with database_errors(), engine.begin() as connection:
-        rows = connection.execute(_RESCUE, {"max_deaths": MAX_DEATHS}).mappings()
+        rows = connection.execute(_RESCUE, {"max_deaths": MAX_DEATHS, "lease_s": lease_s}).mappings()
         return [run_from_row(row) for row in rows]
 
 

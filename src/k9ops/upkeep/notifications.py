@@ -52,7 +52,7 @@ def clean_notifications(
         dry_run: Only count.
 
     Returns:
-        `succeeded` with the rows deleted, or `skipped` when there was none.
+        `succeeded` with the rows deleted, `skipped` when there was none, or `partial` when none could be deleted.
 
     Raises:
         DatabaseInvalid: The application's table is missing.
@@ -71,6 +71,10 @@ def clean_notifications(
     deleted, batches = _delete_all(settings, engine, cutoff, total, execution)
     _LOG.info("notifications.deleted", deleted=deleted, batches=batches, found=total)
     evidence |= {"deleted": deleted, "batches": batches}
+    if not deleted:
+        return Outcome(
+            "partial", f"None of {total} old read notifications could be deleted: others hold them.", evidence
+        )
     return Outcome("succeeded", f"{deleted} of {total} old read notifications are deleted.", evidence)
 
 

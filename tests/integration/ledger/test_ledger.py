@@ -119,7 +119,7 @@ def test_finish_run_writes_nothing_when_the_lease_was_lost(engine: Engine) -> No
     run_id = record(engine)
     stale = must_claim(engine, run_id, "stopped")
     lose_lease(engine, run_id)
-    rescue_lost_runs(engine)
+    rescue_lost_runs(engine, lease_s=0)
     fresh = must_claim(engine, run_id, "fresh")
     follow_up = NewRun(job="verify_backup", queue="backups", parent_id=run_id)
     assert not finish_run(
@@ -172,7 +172,7 @@ def test_renew_leases_keeps_progress_and_tells_of_cancellation_and_loss(engine: 
     held, cancelled, lost = (must_claim(engine, record(engine), lease_s=1) for _ in range(3))
     request_cancel(engine, cancelled.run.id, requested_by="test")
     lose_lease(engine, lost.run.id)
-    rescue_lost_runs(engine)
+    rescue_lost_runs(engine, lease_s=0)
     renewed = renew_leases(
         engine,
         [(held, {"done": 1, "total": 2, "unit": "bytes"}), (cancelled, None), (lost, None)],
@@ -189,9 +189,9 @@ def test_rescue_lost_runs_puts_a_run_back_and_gives_up_after_three_deaths(engine
     run_id = record(engine)
     for death in range(1, MAX_DEATHS + 1):
         must_claim(engine, run_id, f"worker-{death}")
-        assert rescue_lost_runs(engine) == []
+        assert rescue_lost_runs(engine, lease_s=0) == []
         lose_lease(engine, run_id)
-        (rescued,) = rescue_lost_runs(engine)
+        (rescued,) = rescue_lost_runs(engine, lease_s=0)
         assert rescued.deaths == death
     assert (rescued.state, rescued.error_class) == ("failed", "poison")
     assert [item["worker"].partition("/")[0] for item in rescued.history] == ["worker-1", "worker-2", "worker-3"]
@@ -202,7 +202,7 @@ def test_rescue_lost_runs_ends_a_run_whose_cancellation_was_asked_for(engine: En
     must_claim(engine, run_id)
     request_cancel(engine, run_id, requested_by="Sara")
     lose_lease(engine, run_id)
-    rescue_lost_runs(engine)
+    rescue_lost_runs(engine, lease_s=0)
     assert get_run(engine, run_id).state == "cancelled"
 
 
@@ -284,7 +284,7 @@ def test_finish_run_refuses_an_earlier_claim_of_the_same_attempt(engine: Engine)
     run_id = record(engine)
     zombie = must_claim(engine, run_id)
     lose_lease(engine, run_id)
-    rescue_lost_runs(engine)
+    rescue_lost_runs(engine, lease_s=0)
     request_cancel(engine, run_id, requested_by="test")
     request_retry(engine, run_id, requested_by="test")
     fresh = must_claim(engine, run_id)

@@ -74,6 +74,16 @@ def test_clean_notifications_leaves_rows_that_somebody_holds(
     assert (outcome.evidence["deleted"], count(application)) == (4, 0)
 
 
+def test_clean_notifications_is_no_success_when_it_could_delete_nothing(
+    application: Engine, small: Settings, database_url: str
+) -> None:
+    add(application, 3, read=True, age=RETENTION * 2)
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT id FROM public.notification FOR UPDATE")
+        outcome = clean_notifications(small, application, execution=Execution(), slot=SLOT.isoformat())
+    assert (outcome.state, outcome.evidence["found"], outcome.evidence["deleted"]) == ("partial", 3, 0)
+
+
 def test_clean_notifications_keeps_what_is_done_when_it_is_stopped(application: Engine, small: Settings) -> None:
     add(application, 30, read=True, age=RETENTION * 2)
     checks = iter([None] * 2)

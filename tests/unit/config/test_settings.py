@@ -96,6 +96,8 @@ def test_load_settings_reads_the_env_file_below_the_environment(tmp_path: Path) 
     ("variables", "words"),
     [
         ({"K9OPS_TIMEZONE": "Mars/Base"}, ["K9OPS_TIMEZONE = 'Mars/Base'", "IANA"]),
+        ({"K9OPS_NOTIFICATION_RETENTION_DAYS": "9999999"}, ["must be less than or equal to 36500"]),
+        ({"K9OPS_RUN_RETENTION_DAYS": "9999999"}, ["must be less than or equal to 36500"]),
         ({"K9OPS_LEASE_S": "soon"}, ["K9OPS_LEASE_S = 'soon'", "must be a valid integer"]),
         ({"K9OPS_METRICS_PORT": "70000"}, ["K9OPS_METRICS_PORT = '70000'", "less than or equal to 65535"]),
         ({"K9OPS_LOG_LEVEL": "loud"}, ["K9OPS_LOG_LEVEL = 'loud'", "'debug'"]),
