@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import dramatiq
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from k9ops.backups.jobs import read_wishes
 from k9ops.broker.jobs import describe_job, find_actor
@@ -87,6 +87,7 @@ def dispatch_due_slots(
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; the slots wait for the next call.
+        ProgrammingError: The tables of k9ops are missing, or closed to this role.
     """
     moment = now or read_clock(engine)
     dispatched: list[DispatchedSlot] = []
@@ -94,8 +95,8 @@ def dispatch_due_slots(
         try:
             with database_errors(), engine.begin() as connection:
                 dispatched += _dispatch(connection, broker, settings, schedule, moment)
-        except DatabaseUnavailable:
-            raise
+        except (DatabaseUnavailable, ProgrammingError):
+            raise  # PostgreSQL is away, or the tables of k9ops are: no schedule can be decided
         except Exception:
             _LOG.exception("schedule.undecided", schedule=schedule.name)
     return dispatched
