@@ -1,0 +1,1 @@
+"""Google Drive: credentials, folder, resumable upload, listing, deletion."""
