@@ -1,1 +1,1 @@
-"""Google Drive: credentials, folder, resumable upload, listing, deletion."""
+"""Google Drive: credentials, the folder, resumable upload, listing, download, deletion."""
