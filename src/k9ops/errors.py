@@ -120,6 +120,10 @@ class DriveLimited(TransientError):
     """Google Drive takes no more requests for now."""
 
 
+class UploadBusy(TransientError):
+    """Another process uploads the same backup."""
+
+
 class DriveSessionGone(TransientError):
     """Google Drive no longer knows a resumable upload; it starts over."""
 

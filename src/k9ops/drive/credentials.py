@@ -113,6 +113,11 @@ def decode_tokens(text: str) -> UserTokens:
     return tokens
 
 
+def merge_tokens(text: str, new: UserTokens) -> str:
+    """Return the JSON of the web application with newer tokens; whatever else it holds stays."""
+    return json.dumps({**json.loads(text), **json.loads(new.encode())})
+
+
 def service_credentials(text: str) -> google.auth.credentials.Credentials:
     """Read the JSON of a service account's key.
 

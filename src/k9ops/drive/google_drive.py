@@ -115,7 +115,7 @@ class GoogleDrive:
                 "The folder for backups is not on Google Drive any more, or was not shared with this account.",
                 folder_id=new.folder_id,
             ) from exc
-        if urlsplit(session).netloc != urlsplit(self._api_url).netloc:
+        if not self._is_trusted(session):
             raise DriveRefused("Google Drive named no address for the upload, or one of another server.")
         return session
 
@@ -151,6 +151,12 @@ class GoogleDrive:
         """Close the connections."""
         self._transport.close()
 
+    def _is_trusted(self, url: str) -> bool:
+        """Tell whether the token may be sent there."""
+        found, own = urlsplit(url), urlsplit(self._api_url)
+        is_google = found.scheme == "https" and (found.hostname or "").endswith(".googleapis.com")
+        return is_google or (found.scheme, found.netloc) == (own.scheme, own.netloc)
+
     def _search(self, query: str) -> Sequence[RemoteFile]:
         found: list[RemoteFile] = []
         page = self._files.list(
@@ -173,11 +179,16 @@ def _read_discovery(api_url: str) -> dict[str, Any]:
 
     Its option `api_endpoint` changes the root, but not the addresses of uploads and of batches.
     """
-    place = resources.files("googleapiclient.discovery_cache") / "documents" / "drive.v3.json"
-    document: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    document: dict[str, Any] = json.loads(_discovery_text())
     for key in _ROOT_KEYS:
         document[key] = urljoin(api_url, document["servicePath"]) if key == "baseUrl" else api_url
     return document
+
+
+@functools.lru_cache(maxsize=1)
+def _discovery_text() -> str:
+    place = resources.files("googleapiclient.discovery_cache") / "documents" / "drive.v3.json"
+    return place.read_text(encoding="utf-8")
 
 
 def _parse_progress(response: requests.Response, total: int) -> UploadProgress:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from k9ops.config.keys import KEY_BYTES
 from k9ops.errors import SecretUnreadable
 
-KEY_BYTES = 32
 _NONCE_BYTES = 12
 _VERSION = "k9ops1"
 
@@ -65,24 +65,6 @@ class SecretBox:
     def is_current(self, sealed: str) -> bool:
         """Tell whether a value was sealed with the first key."""
         return sealed.startswith(f"{_VERSION}.{self._first}.")
-
-
-def decode_keys(text: str) -> tuple[bytes, ...]:
-    """Return the keys of a list such as `K9OPS_SECRET_KEY`, base64 with commas between.
-
-    Raises:
-        ValueError: One is not 32 bytes in base64.
-    """
-    keys = []
-    for part in text.split(","):
-        try:
-            key = base64.b64decode(part.strip().replace("-", "+").replace("_", "/"), validate=True)
-        except binascii.Error as exc:
-            raise ValueError("not base64") from exc
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"not {KEY_BYTES} bytes")
-        keys.append(key)
-    return tuple(keys)
 
 
 def _name_of(key: bytes) -> str:
