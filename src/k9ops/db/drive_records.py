@@ -70,6 +70,11 @@ def write_sealed(connection: Connection, sealed: str, *, account: str | None) ->
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
+def note_account(connection: Connection, account: str) -> None:
+    """Note whose the sealed credentials are."""
+    connection.execute(update(drive_credential).values(account=account))
+
+
 def replace_sealed(connection: Connection, *, expected: str, new: str) -> bool:
     """Put other sealed tokens in the place of those that were read.
 
