@@ -162,6 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._read_rest()
         headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+        if fault.status == 308:
+            self._reply(308, None)
+            return
         body: Any = {"error": fault.reason} if fault.kind == "token" else Refusal(fault.status, fault.reason).body
         if fault.status >= 500 and not fault.reason:
             body = "<html>a proxy's page</html>"

@@ -96,6 +96,12 @@ def print_decisions(evidence: dict[str, Any]) -> None:
     print_table(("backup", "", "reason"), rows, empty="No backups.")
     if evidence["deleted"]:
         print_text(f"{len(evidence['deleted'])} {verb}, {format_bytes(evidence['freed_bytes'])}.")
+    drive = evidence.get("drive")
+    if drive is not None:
+        for item in drive["deleted"]:
+            print_text(f"On Google Drive: {item['backup_id']} {verb}: {item['reason']}")
+        if drive["problem"]:
+            print_remark(f"What is on Google Drive stays for now: {drive['problem']}")
 
 
 def backup_document(backup: Backup) -> dict[str, Any]:

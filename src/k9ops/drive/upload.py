@@ -15,6 +15,7 @@ from k9ops.errors import (
     DriveFileExists,
     DriveFileMissing,
     DriveLimited,
+    DriveRefused,
     DriveSessionGone,
     DriveUnavailable,
 )
@@ -210,42 +211,61 @@ class _Upload:
         return found
 
     def _resume(self) -> UploadProgress:
-        assert self._mark.session is not None  # noqa: S101 - the caller has looked
-        progress = self._store.query_session(self._mark.session, self._local.size_bytes)
+        progress = self._query()
         log.info("upload.resumed", file=self._local.name, confirmed_bytes=progress.confirmed_bytes)
         return progress
 
     def _advance(self, offset: int) -> UploadProgress:
         """Send one chunk; after a failure ask how much arrived, with patience."""
-        assert self._mark.session is not None  # noqa: S101 - open since `_open` or before
-        length = min(self._options.chunk_bytes, self._local.size_bytes - offset)
-        chunk = Chunk(self._local.path, offset, length, self._local.size_bytes)
         failures, is_unsure = 0, False
         while True:
             self._options.execution.check_stop()
             try:
-                if is_unsure:
-                    progress = self._store.query_session(self._mark.session, self._local.size_bytes)
-                    if progress.file is None and progress.confirmed_bytes == offset:
-                        is_unsure = False
-                        continue
-                else:
-                    is_unsure = True
-                    self._sent_bytes += length
-                    progress = self._store.send_chunk(self._mark.session, chunk)
+                progress = self._query() if is_unsure else self._send(offset)
             except DriveFileExists:
                 return UploadProgress(self._local.size_bytes, self._store.get_file(self._mark.file_id))
             except (DriveUnavailable, DriveLimited) as exc:
-                failures += 1
-                wait_s = exc.retry_after_s
-                if failures > self._options.patience.max_failures or (wait_s or 0) > self._options.patience.longest_s:
-                    raise
-                log.warning("chunk.failed", file=self._local.name, offset=offset, failures=failures, problem=str(exc))
-                self._options.patience.wait(failures, wait_s, self._options.execution)
+                failures, is_unsure = failures + 1, True
+                self._bear(exc, offset, failures)
+                continue
+            if progress.file is None and progress.confirmed_bytes == offset:
+                is_unsure = False  # it has nothing of the chunk: send it again
                 continue
             if progress.file is None:
                 self._keep(replace(self._mark, confirmed_bytes=progress.confirmed_bytes))
             return progress
+
+    def _send(self, offset: int) -> UploadProgress:
+        """Send one chunk, which the drive must take something of."""
+        length = min(self._options.chunk_bytes, self._local.size_bytes - offset)
+        chunk = Chunk(self._local.path, offset, length, self._local.size_bytes)
+        self._sent_bytes += length
+        try:
+            progress = self._store.send_chunk(self._session, chunk)
+        except DriveRefused:
+            # What a killed process had on its way may have arrived since the drive was asked.
+            progress = self._query()
+            if progress.file is None and progress.confirmed_bytes == offset:
+                raise
+        if progress.file is None and progress.confirmed_bytes == offset:
+            raise DriveUnavailable("Google Drive took nothing of what was sent.")
+        return progress
+
+    def _query(self) -> UploadProgress:
+        return self._store.query_session(self._session, self._local.size_bytes)
+
+    @property
+    def _session(self) -> str:
+        assert self._mark.session is not None  # noqa: S101 - open since `_open`, or before
+        return self._mark.session
+
+    def _bear(self, error: DriveUnavailable | DriveLimited, offset: int, failures: int) -> None:
+        """Wait after a failure, or raise it when patience is at its end."""
+        patience = self._options.patience
+        if failures > patience.max_failures or (error.retry_after_s or 0) > patience.longest_s:
+            raise error
+        log.warning("chunk.failed", file=self._local.name, offset=offset, failures=failures, problem=str(error))
+        patience.wait(failures, error.retry_after_s, self._options.execution)
 
     def _accept(self, remote: RemoteFile) -> Uploaded:
         if remote.size_bytes is None or (remote.md5 is None and remote.sha256 is None):

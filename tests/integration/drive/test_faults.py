@@ -31,7 +31,6 @@ from k9ops.errors import (
     RunInterrupted,
     TransientError,
 )
-from k9ops.outcome import Execution
 
 MakeLocal = Callable[..., LocalFile]
 SIZE = 7 * UNIT + 11
@@ -111,6 +110,29 @@ def test_faults_while_asking_for_the_offset_are_borne_too(
     done = upload_file(google, local, folder_id, memory=Memory(), options=options)
     check_one_file(double, local, done)
     assert (double.count("query"), double.count("chunk")) == (4, 5)
+
+
+def test_chunk_of_which_nothing_is_taken_does_not_go_round_for_ever(
+    double: DriveDouble, google: GoogleDrive, local: LocalFile, folder_id: str, options: UploadOptions, waits: Waits
+) -> None:
+    double.faults.add(Fault("chunk", 308), times=99)
+    with pytest.raises(DriveUnavailable, match="took nothing"):
+        upload_file(google, local, folder_id, memory=Memory(), options=options)
+    assert double.count("chunk") == 7
+
+
+def test_bytes_of_a_killed_process_that_arrive_late_are_counted(
+    double: DriveDouble, google: GoogleDrive, local: LocalFile, folder_id: str, options: UploadOptions
+) -> None:
+    def arrive(done: int) -> None:
+        if done == 2 * UNIT:
+            (session,) = double.state.sessions.values()
+            with local.path.open("rb") as file:
+                file.seek(2 * UNIT)
+                session.take(file.read(UNIT), keep=True)
+
+    done = upload_file(google, local, folder_id, memory=Memory(), options=replace(options, on_progress=arrive))
+    check_one_file(double, local, done)
 
 
 def test_lost_reply_to_the_last_chunk_makes_one_file_where_search_lags(
@@ -294,7 +316,8 @@ def test_run_that_must_stop_stops_in_the_middle_of_a_chunk(
 
     store = connect(double, check_stop=check_stop)
     folder = find_or_make_folder(store)
-    stopping = replace(options, execution=Execution(check_stop=check_stop), on_progress=lambda done: stop.set())
+    # Only the adapter is told: it must notice by itself while a chunk is on its way.
+    stopping = replace(options, on_progress=lambda done: stop.set())
     memory = Memory()
     with pytest.raises(RunInterrupted):
         upload_file(store, local, folder.file_id, memory=memory, options=stopping)
@@ -363,6 +386,11 @@ def test_no_secret_leaves_in_a_log_or_an_error(
     assert memory.mark is not None
     assert memory.mark.session is not None
     assert "upload_id" in memory.mark.session
-    text = caplog.text + str(caught.value) + repr(caught.value.detail) + repr(make_tokens(double))
+    double.stop()
+    with pytest.raises(DriveUnavailable) as refused:
+        google.query_session(memory.mark.session, local.size_bytes)
+    assert "upload_id" in str(refused.value.__context__), "the library's own words hold the address"
+    text = caplog.text + str(refused.value) + repr(refused.value.detail)
+    text += str(caught.value) + repr(caught.value.detail) + repr(make_tokens(double))
     for secret in ("upload_id", "secret-", *double.state.access_tokens, *double.state.refresh_tokens):
         assert secret not in text
