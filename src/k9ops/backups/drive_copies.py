@@ -7,13 +7,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from k9ops.backups.catalogue import Backup
 from k9ops.backups.manifest import CopiedFile, DriveCopy, VerificationState
 from k9ops.backups.retention import RetentionPolicy, plan_retention
 from k9ops.backups.upload import BACKUP_PROPERTY, CREATED_PROPERTY, PINNED_PROPERTY, VERIFICATION_PROPERTY, notes_of
 from k9ops.config.logging import get_logger
-from k9ops.config.settings import Settings
 from k9ops.drive.store import DriveStore, RemoteFile
 
 _STATES: Mapping[str, VerificationState] = {"verified": "verified", "failed": "failed"}
@@ -116,39 +116,37 @@ def update_notes(
 
 
 def plan_deletion(
-    settings: Settings,
-    policy: RetentionPolicy,
-    backups: Sequence[Backup],
     copies: Sequence[RemoteBackup],
+    policy: RetentionPolicy,
     *,
+    local: Collection[str],
     kept: Collection[str],
     now: datetime,
+    zone: ZoneInfo,
 ) -> list[tuple[RemoteBackup, str]]:
     """Decide which copies go, oldest first, each with its reason.
 
-    A copy goes when its backup does not stay in the folder, and the policy lets it go among all that there are
-    anywhere; so a folder that was lost never takes a copy with it.
+    A copy goes when its backup does not stay in the folder, and the policy lets it go among the copies alone: neither
+    a folder that was lost nor uploads that fail for weeks take the last copies with them.
 
     Args:
-        settings: Time zone.
-        policy: The same as for the folder.
-        backups: In the folder, before anything was deleted.
         copies: On Google Drive, with their notes up to date.
-        kept: Ids of the backups that stay in the folder.
+        policy: The same as for the folder.
+        local: Ids of the backups that were in the folder before anything was deleted.
+        kept: Ids of those that stay there.
         now: Aware.
+        zone: The unit's time zone.
     """
-    local = {backup.backup_id for backup in backups}
-    known = [copy for copy in copies if copy.manifest_file is not None]
-    everything: list[Backup | RemoteBackup] = [*backups, *(copy for copy in known if copy.backup_id not in local)]
-    going = {
-        item.backup.backup_id: item.reason
-        for item in plan_retention(everything, policy, now=now, zone=settings.zone).delete
-        if item.backup.backup_id not in kept
-    }
+    whole = [copy for copy in copies if copy.is_whole]
+    going = {item.backup.backup_id: item.reason for item in plan_retention(whole, policy, now=now, zone=zone).delete}
     planned = []
     for copy in reversed(copies):
+        if copy.backup_id in kept:
+            continue
         if copy.backup_id in going:
             planned.append((copy, going[copy.backup_id]))
+        elif copy.manifest_file is not None and not copy.is_whole:
+            planned.append((copy, "the rest of a deletion"))
         elif copy.manifest_file is None and copy.backup_id not in local and _is_abandoned(copy, now):
             planned.append((copy, "its upload never ended, and its backup is no longer in the folder"))
     return planned

@@ -151,7 +151,9 @@ def retain_everywhere(
         kept = {decision.backup.backup_id for decision in local.kept}
         report.kept = len(copies)
         try:
-            for copy, reason in plan_deletion(settings, policy, backups, copies, kept=kept, now=now):
+            known = {backup.backup_id for backup in backups}
+            planned = plan_deletion(copies, policy, local=known, kept=kept, now=now, zone=settings.zone)
+            for copy, reason in planned:
                 execution.check_stop()
                 if not dry_run:
                     delete_copy(store, copy, reason)
