@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,18 @@ from tests.drive_double.faults import Fault
 from tests.drive_double.server import DriveDouble, folder_meta, running_double
 
 from k9ops.backups import drive_jobs, jobs
-from k9ops.backups.catalogue import Backup, list_backups, load_backup, upload_path
+from k9ops.backups.application import read_wishes
+from k9ops.backups.catalogue import (
+    Backup,
+    list_backups,
+    load_backup,
+    manifest_path,
+    pin,
+    update_state,
+    upload_path,
+)
+from k9ops.backups.drive_access import open_drive, use_folder
+from k9ops.backups.manifest import encode, fingerprint
 from k9ops.backups.upload_marks import uploading
 from k9ops.config.settings import Settings
 from k9ops.db.sample import seed
@@ -325,9 +338,6 @@ def test_credentials_that_are_missing_or_unreadable_are_told_without_their_conte
 
 def age(settings: Settings, backup: Backup, days: int) -> None:
     """Let a backup be older than it is, manifest and verification alike."""
-    from k9ops.backups.catalogue import manifest_path, update_state
-    from k9ops.backups.manifest import encode, fingerprint
-
     manifest = backup.manifest.model_copy(update={"snapshot_at": backup.created_at - timedelta(days=days)})
     manifest_path(settings.backup_dir, backup.backup_id).write_bytes(encode(manifest))
     proof = backup.state.verification.model_copy(update={"manifest_sha256": fingerprint(manifest)})
@@ -375,8 +385,6 @@ def test_backup_stays_in_the_folder_until_a_copy_of_it_or_a_newer_one_is_on_driv
 def test_copies_expire_by_the_same_plan_and_pins_hold_on_drive_too(
     connected: Engine, strict: Settings, double: DriveDouble
 ) -> None:
-    from k9ops.backups.catalogue import pin
-
     backups = []
     for days in (60, 50, 40, 0):
         backup = make_verified(strict, connected)
@@ -429,3 +437,22 @@ def test_upload_that_drive_is_away_for_is_tried_again(
     assert row(connected)["last_backup_status"] == "partial"
     assert upload(settings, connected, backup_id).state == "succeeded"
     assert row(connected)["last_backup_status"] == "success"
+
+
+def test_uploads_that_start_at_the_same_moment_make_one_folder(
+    connected: Engine, settings: Settings, double: DriveDouble
+) -> None:
+    double.state.search_lags = True
+    wishes = read_wishes(connected)
+    barrier = threading.Barrier(4)
+
+    def look(_: int) -> str:
+        with open_drive(settings, connected, execution=Execution()) as store:
+            barrier.wait(10)
+            return use_folder(settings, connected, wishes, store).file_id
+
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(look, range(4)))
+    (folder,) = double.state.folders()
+    assert found == {folder.meta["id"]}
+    assert double.count("create") == 1
