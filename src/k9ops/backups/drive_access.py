@@ -28,7 +28,7 @@ from k9ops.db.drive_records import (
 )
 from k9ops.db.engine import database_errors
 from k9ops.drive.credentials import UserTokens, decode_tokens, merge_tokens, service_credentials
-from k9ops.drive.folder import find_or_make_folder, open_folder
+from k9ops.drive.folder import find_folder, find_or_make_folder, open_folder
 from k9ops.drive.google_drive import GoogleDrive
 from k9ops.drive.sealing import SecretBox
 from k9ops.drive.store import DriveStore, RemoteFile
@@ -143,6 +143,19 @@ def use_folder(settings: Settings, engine: Engine, wishes: BackupSettings, store
         folder = find_or_make_folder(store)
         write_folder(connection, folder.file_id)
         return folder
+
+
+def look_for_folder(settings: Settings, engine: Engine, wishes: BackupSettings, store: DriveStore) -> RemoteFile | None:
+    """Return the folder for backups without making one; None when there is none yet.
+
+    Raises:
+        DriveFolderMissing: As `use_folder`.
+    """
+    known = settings.drive_folder_id or wishes.google_drive_folder_id
+    if not known:
+        with database_errors(), engine.begin() as connection:
+            known = read_folder(connection)
+    return open_folder(store, known) if known else find_folder(store)
 
 
 def _token_keeper(

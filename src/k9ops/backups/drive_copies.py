@@ -63,8 +63,15 @@ class RemoteBackup:
         return all(item.file_id in found and _is_same(found[item.file_id], item) for item in copy.files)
 
 
-def list_copies(store: DriveStore, folder: RemoteFile) -> tuple[RemoteBackup, ...]:
-    """Return the backups in a folder on Google Drive, newest first; files of others are passed over."""
+def list_copies(store: DriveStore, folder: RemoteFile | None) -> tuple[RemoteBackup, ...]:
+    """Return the backups in a folder on Google Drive, newest first; files of others are passed over.
+
+    Args:
+        store: The drive.
+        folder: None has none.
+    """
+    if folder is None:
+        return ()
     files: dict[str, list[RemoteFile]] = {}
     for file in store.list_files(folder.file_id):
         match = _FILE_NAME.fullmatch(file.name)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from k9ops.backups.application import explain, read_wishes, tell_application
 from k9ops.backups.catalogue import Backup, list_backups, load_backup
 from k9ops.backups.create import format_bytes
-from k9ops.backups.drive_access import open_drive, use_folder
+from k9ops.backups.drive_access import look_for_folder, open_drive, use_folder
 from k9ops.backups.drive_copies import (
     RemoteBackup,
     delete_copy,
@@ -135,7 +135,7 @@ def retain_everywhere(
         report, copies, store = DriveReport(), tuple[RemoteBackup, ...](), None
         try:
             store = stack.enter_context(open_drive(settings, engine, execution=execution))
-            copies = list_copies(store, use_folder(settings, engine, wishes, store))
+            copies = list_copies(store, look_for_folder(settings, engine, wishes, store))
             copies = copies if dry_run else update_notes(store, backups, copies)
         except RunInterrupted:
             raise

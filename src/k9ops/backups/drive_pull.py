@@ -25,7 +25,7 @@ log = get_logger("k9ops.backups")
 def pull_copy(
     settings: Settings,
     store: DriveStore,
-    folder: RemoteFile,
+    folder: RemoteFile | None,
     name: str,
     *,
     execution: Execution,
@@ -36,7 +36,7 @@ def pull_copy(
     Args:
         settings: The backup folder.
         store: The drive.
-        folder: On the drive.
+        folder: On the drive; None has no backups.
         name: Id of a backup, or the beginning of one.
         execution: Asked whether to stop; told the bytes.
         patience: With connections that fail; None is the usual one.
@@ -50,7 +50,7 @@ def pull_copy(
     target = open_folder(settings.backup_dir)
     if manifest_path(target, copy.backup_id).exists():
         raise ParamsInvalid(f"Backup {copy.backup_id} is in the folder already.")
-    if copy.manifest_file is None or not copy.is_whole:
+    if folder is None or copy.manifest_file is None or not copy.is_whole:
         raise BackupDamaged(f"The copy of backup {copy.backup_id} on Google Drive is not whole.")
     content = b"".join(store.read_file(copy.manifest_file.file_id))
     if copy.manifest_file.sha256 not in (None, hashlib.sha256(content).hexdigest()):

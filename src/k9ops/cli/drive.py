@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from k9ops.backups.application import has_readable_tokens, read_wishes
 from k9ops.backups.catalogue import list_backups, load_backup
-from k9ops.backups.drive_access import find_credentials, open_drive, use_folder
+from k9ops.backups.drive_access import find_credentials, look_for_folder, open_drive, use_folder
 from k9ops.backups.drive_consent import check_can_keep, disconnect, keep_consent, seal_credentials
 from k9ops.backups.drive_copies import RemoteBackup, list_copies
 from k9ops.backups.drive_pull import pull_copy
@@ -37,7 +37,7 @@ from k9ops.config.settings import Settings
 from k9ops.db.drive_records import forget_folder
 from k9ops.db.engine import database_errors, get_engine
 from k9ops.drive.connect import ask_for_consent, read_client, wait_for_consent
-from k9ops.drive.store import Quota
+from k9ops.drive.store import Quota, RemoteFile
 from k9ops.outcome import Execution
 
 app = typer.Typer(help="Copies of the backups on Google Drive.", no_args_is_help=True)
@@ -56,7 +56,7 @@ def status(as_json: JsonFlag = False) -> None:
     wishes, found = read_wishes(engine), find_credentials(settings, engine)
     with open_drive(settings, engine, execution=Execution()) as store:
         quota = store.read_quota()
-        folder = use_folder(settings, engine, wishes, store)
+        folder = look_for_folder(settings, engine, wishes, store)
         copies = [copy for copy in list_copies(store, folder) if copy.is_whole]
     newest = copies[0] if copies else None
     document: dict[str, Any] = {
@@ -66,7 +66,7 @@ def status(as_json: JsonFlag = False) -> None:
         "account": quota.account,
         "used_bytes": quota.used_bytes,
         "limit_bytes": quota.limit_bytes,
-        "folder": {"id": folder.file_id, "name": folder.name, "shared_drive_id": folder.shared_drive_id},
+        "folder": _folder_document(folder),
         "copies": len(copies),
         "newest": newest.backup_id if newest else None,
     }
@@ -79,7 +79,7 @@ def status(as_json: JsonFlag = False) -> None:
             "credentials": found.origin + (", readable in every dump" if document["readable_in_dumps"] else ""),
             "account": quota.account,
             "room": _describe_room(quota),
-            "folder": folder.name + (" (shared drive)" if folder.shared_drive_id else ""),
+            "folder": _describe_folder(folder),
             "copies": f"{len(copies)}, {format_bytes(sum(copy.size_bytes for copy in copies))}",
             "newest": f"{newest.backup_id}, {newest.verification_state}" if newest else "none",
         }
@@ -91,7 +91,7 @@ def list_command(as_json: JsonFlag = False) -> None:
     """List the copies on Drive, newest first, and whether each is still what was uploaded."""
     settings, engine = open_settings(), get_engine()
     with open_drive(settings, engine, execution=Execution()) as store:
-        copies = list_copies(store, use_folder(settings, engine, read_wishes(engine), store))
+        copies = list_copies(store, look_for_folder(settings, engine, read_wishes(engine), store))
     states = {copy.backup_id: _compare(settings, copy) for copy in copies}
     if as_json:
         print_json({"copies": [_copy_document(copy, states[copy.backup_id]) for copy in copies]})
@@ -135,7 +135,7 @@ def pull(
     with show_progress(f"Fetching {backup_id}", is_silent=as_json) as display:
         execution = Execution(report_progress=display.report)
         with open_drive(settings, engine, execution=execution) as store:
-            folder = use_folder(settings, engine, read_wishes(engine), store)
+            folder = look_for_folder(settings, engine, read_wishes(engine), store)
             backup = pull_copy(settings, store, folder, backup_id, execution=execution)
     if as_json:
         print_json(backup_document(backup))
@@ -154,16 +154,16 @@ def folder_command(
 ) -> None:
     """Show the folder on Drive; `--new` when it was deleted there."""
     settings, engine = open_settings(), get_engine()
-    wishes = read_wishes(engine)
     if new:
         with database_errors(), engine.begin() as connection:
             forget_folder(connection)
+    find = use_folder if new else look_for_folder
     with open_drive(settings, engine, execution=Execution()) as store:
-        folder = use_folder(settings, engine, wishes, store)
+        folder = find(settings, engine, read_wishes(engine), store)
     if as_json:
-        print_json({"id": folder.file_id, "name": folder.name, "shared_drive_id": folder.shared_drive_id})
+        print_json({"folder": _folder_document(folder)})
     else:
-        print_text(f"{folder.name} ({folder.file_id})")
+        print_text(_describe_folder(folder))
 
 
 @app.command("connect")
@@ -205,6 +205,18 @@ def disconnect_command(as_json: JsonFlag = False) -> None:
         print_text("Google Drive is disconnected. The copies there stay.")
         if not done.is_revoked:
             print_remark("Google did not know the consent any more.")
+
+
+def _folder_document(folder: RemoteFile | None) -> dict[str, Any] | None:
+    if folder is None:
+        return None
+    return {"id": folder.file_id, "name": folder.name, "shared_drive_id": folder.shared_drive_id}
+
+
+def _describe_folder(folder: RemoteFile | None) -> str:
+    if folder is None:
+        return "none yet; the first upload makes it"
+    return f"{folder.name} ({folder.file_id}{', shared drive' if folder.shared_drive_id else ''})"
 
 
 def _describe_room(quota: Quota) -> str:
