@@ -60,6 +60,7 @@ def test_backup_create_goes_all_the_way_to_drive_and_comes_back(k9ops: Command, 
     (copy,) = k9ops.json("drive", "list")["copies"]
     assert (copy["copy"], copy["verification"]) == ("as uploaded", "verified")
     assert "as uploaded" in k9ops("drive", "list").stdout
+    assert "2 files compared" in k9ops("backup", "show", backup_id).stdout
     assert "in the folder already" in k9ops("drive", "pull", backup_id, code=2).stderr
 
     folder = k9ops.folder / "backups"

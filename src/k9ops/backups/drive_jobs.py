@@ -25,7 +25,7 @@ from k9ops.backups.retention import RetentionPolicy, RetentionReport, apply_rete
 from k9ops.backups.upload import upload_backup
 from k9ops.config.settings import Settings
 from k9ops.db.backup_settings import BackupSettings
-from k9ops.errors import BackupDamaged, K9opsError, RunInterrupted
+from k9ops.errors import BackupDamaged, BackupNotFound, K9opsError, RunInterrupted
 from k9ops.outcome import Execution, FollowUp, Outcome, skipped
 
 
@@ -35,7 +35,7 @@ def upload(
     """Bring a backup to Google Drive, tell the web application, and ask for retention.
 
     An unverified backup goes there too: it is whole, and may be the only copy outside of the building. One that did
-    not pass its verification does not.
+    not pass its verification does not. What an outage of Drive has left behind follows, one after the other.
 
     Args:
         settings: Folder, address, chunks.
@@ -51,7 +51,12 @@ def upload(
     if only_if_enabled and not wishes.google_drive_enabled:
         return skipped("Google Drive is switched off in the application's backup settings.")
     try:
-        backup = load_backup(settings.backup_dir, backup_id)
+        try:
+            backup = load_backup(settings.backup_dir, backup_id)
+        except BackupNotFound:
+            if not only_if_enabled:
+                raise
+            return skipped(f"Backup {backup_id} is no longer in the folder.")
         if backup.verification_state == "failed":
             raise BackupDamaged(f"Backup {backup.backup_id} did not pass its verification; it is not uploaded.")
         with open_drive(settings, engine, execution=execution) as store:
@@ -77,7 +82,21 @@ def upload(
         "sent_bytes": sum(item.sent_bytes for item in done),
         "found_on_drive": sum(item.is_found for item in done),
     }
-    return Outcome("succeeded", message, evidence, follow_ups=(FollowUp("apply_retention", {}),))
+    follow_ups = [FollowUp("apply_retention", {})]
+    missing = _find_missing(settings, backup)
+    if missing is not None:
+        params = {"backup_id": missing.backup_id, "only_if_enabled": only_if_enabled}
+        follow_ups.append(FollowUp("upload_backup", params))
+    return Outcome("succeeded", message, evidence, follow_ups=tuple(follow_ups))
+
+
+def _find_missing(settings: Settings, uploaded: Backup) -> Backup | None:
+    """Return the newest verified backup before another one that has no copy yet."""
+    for backup in list_backups(settings.backup_dir).backups:
+        is_older = backup.created_at < uploaded.created_at
+        if is_older and backup.verification_state == "verified" and backup.state.drive_copy is None:
+            return backup
+    return None
 
 
 @dataclass

@@ -439,6 +439,28 @@ def test_upload_that_drive_is_away_for_is_tried_again(
     assert row(connected)["last_backup_status"] == "success"
 
 
+def test_what_an_outage_left_behind_follows_the_next_upload(
+    connected: Engine, settings: Settings, double: DriveDouble
+) -> None:
+    backups = []
+    for days in (9, 6, 3, 0):
+        backup = make_verified(settings, connected)
+        if days:
+            age(settings, backup, days)
+        backups.append(backup.backup_id)
+    uploaded = []
+    waiting: list[Mapping[str, Any]] = [{"backup_id": backups[3]}]
+    while waiting:
+        params = waiting.pop()
+        uploaded.append(params["backup_id"])
+        outcome = upload(settings, connected, **params)
+        waiting += [item.params for item in outcome.follow_ups if item.job == "upload_backup"]
+    assert uploaded == backups[::-1]
+    assert len(double.state.contents()) == 8
+    gone = upload(settings, connected, "20200101T000000Z-00000000")
+    assert (gone.state, "no longer in the folder" in gone.message) == ("skipped", True)
+
+
 def test_uploads_that_start_at_the_same_moment_make_one_folder(
     connected: Engine, settings: Settings, double: DriveDouble
 ) -> None:
