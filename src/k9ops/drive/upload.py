@@ -155,7 +155,7 @@ class _Upload:
         """Go on until the file is whole."""
         for _ in range(_MAX_SESSIONS):
             try:
-                return self._accept(self._go_on())
+                return self._accept(self._go_on().file_id)
             except DriveSessionGone:
                 log.warning("upload.restarted", file=self._local.name, confirmed_bytes=self._mark.confirmed_bytes)
                 self._keep(replace(self._mark, session=None, confirmed_bytes=0))
@@ -186,7 +186,7 @@ class _Upload:
         return progress.file
 
     def _open(self) -> UploadProgress:
-        existing = self._find_by_id()
+        existing = self._find_by_id(self._mark.file_id)
         if existing is not None:
             return UploadProgress(self._local.size_bytes, existing)
         local = self._local
@@ -200,9 +200,9 @@ class _Upload:
         self._keep(replace(self._mark, session=session, confirmed_bytes=0))
         return UploadProgress(0)
 
-    def _find_by_id(self) -> RemoteFile | None:
+    def _find_by_id(self, file_id: str) -> RemoteFile | None:
         try:
-            found = self._store.get_file(self._mark.file_id)
+            found = self._store.get_file(file_id)
         except DriveFileMissing:
             return None
         if found.is_trashed:  # somebody threw the copy away: it needs another id
@@ -267,9 +267,11 @@ class _Upload:
         log.warning("chunk.failed", file=self._local.name, offset=offset, failures=failures, problem=str(error))
         patience.wait(failures, error.retry_after_s, self._options.execution)
 
-    def _accept(self, remote: RemoteFile) -> Uploaded:
-        if remote.size_bytes is None or (remote.md5 is None and remote.sha256 is None):
-            remote = self._store.get_file(remote.file_id)
+    def _accept(self, file_id: str) -> Uploaded:
+        """Compare the file as it is on the drive now with the one that was sent."""
+        remote = self._find_by_id(file_id)
+        if remote is None:
+            raise DriveSessionGone("The copy is no longer on Google Drive.")
         if not self._local.is_copied_in(remote):
             self._store.delete_file(remote.file_id)
             self._new_mark()

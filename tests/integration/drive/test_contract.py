@@ -220,13 +220,14 @@ def test_upload_of_another_content_does_not_go_on_with_the_old_one(
     assert [item.file_id for item in drive.store.list_files(folder.file_id)] == [done.file.file_id]
 
 
+@pytest.mark.parametrize("is_early", [True, False])
 def test_upload_takes_a_new_id_when_somebody_threw_the_copy_away(
-    drive: Drive, make_local: MakeLocal, options: UploadOptions
+    is_early: bool, drive: Drive, make_local: MakeLocal, options: UploadOptions
 ) -> None:
     folder, local, memory = find_or_make_folder(drive.store), make_local(UNIT), Memory()
     first = upload_file(drive.store, local, folder.file_id, memory=memory, options=options)
     drive.trash(first.file.file_id)
-    memory.mark = replace(memory.saved[0])
+    memory.mark = replace(memory.saved[0] if is_early else memory.saved[-1])
     second = upload_file(drive.store, local, folder.file_id, memory=memory, options=options)
     assert second.file.file_id != first.file.file_id
     assert [item.file_id for item in drive.store.list_files(folder.file_id)] == [second.file.file_id]
