@@ -196,7 +196,7 @@ def _parse_progress(response: requests.Response, total: int) -> UploadProgress:
     if status in (requests.codes.ok, requests.codes.created):
         return UploadProgress(total, _parse_file(response.json()))
     if status == _INCOMPLETE:
-        match = re.fullmatch(r"bytes=0-(\d+)", response.headers.get("Range", ""))
+        match = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("Range", ""))
         return UploadProgress(int(match[1]) + 1 if match else 0)
     if status in (requests.codes.not_found, requests.codes.gone):
         raise DriveSessionGone("Google Drive does not know this upload any more.")
