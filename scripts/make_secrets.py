@@ -1,10 +1,11 @@
-"""Makes the files in secrets/ that compose.yml names, with new random passwords. It never replaces one.
+"""Makes the files in secrets/ that compose.yml names, with new random passwords and a new key. It never replaces one.
 
 The folder is for its owner alone; the files in it can be read by the accounts of the containers.
 """
 
 from __future__ import annotations
 
+import base64
 import secrets
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ def make_secrets(folder: Path) -> list[Path]:
         "redis_password": broker,
         "redis_url": f"redis://:{broker}@redis:6379",
         "redis.conf": REDIS_CONF.format(password=broker),
+        "secret_key": base64.b64encode(secrets.token_bytes(32)).decode(),
     }
     paths = {folder / name: text for name, text in contents.items()}
     for path in paths:

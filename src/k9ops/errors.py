@@ -112,6 +112,62 @@ class PolicyInvalid(PermanentError):
     """A retention policy that would keep nothing."""
 
 
+class DriveUnavailable(TransientError):
+    """Google Drive does not answer, or has a fault of its own."""
+
+
+class DriveLimited(TransientError):
+    """Google Drive takes no more requests for now."""
+
+
+class UploadBusy(TransientError):
+    """Another process uploads the same backup."""
+
+
+class DriveSessionGone(TransientError):
+    """Google Drive no longer knows a resumable upload; it starts over."""
+
+
+class DriveCopyDiffers(TransientError):
+    """What Google Drive stored is not what was sent; it was removed there."""
+
+
+class DriveNotConnected(PermanentError):
+    """There are no credentials for Google Drive."""
+
+
+class DriveAccessRevoked(PermanentError):
+    """Google no longer accepts the credentials."""
+
+
+class DriveQuotaExceeded(PermanentError):
+    """The account has too little room on Google Drive."""
+
+
+class DriveFolderMissing(PermanentError):
+    """The folder for backups was deleted on Google Drive, or is out of reach."""
+
+
+class DriveFileMissing(PermanentError):
+    """Google Drive has no file of this id, or not for these credentials."""
+
+
+class DriveFileExists(PermanentError):
+    """Google Drive has a file of this id already."""
+
+
+class DriveRefused(PermanentError):
+    """Google Drive refuses a request for a reason that another attempt does not change."""
+
+
+class FileChanged(PermanentError):
+    """A file changed while it was read."""
+
+
+class SecretUnreadable(PermanentError):
+    """A sealed value cannot be opened: the key is missing or another one, or the value was altered."""
+
+
 class EmbeddedServerFailed(PermanentError):
     """An embedded PostgreSQL or Valkey could not be started."""
 

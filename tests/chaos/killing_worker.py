@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from k9ops.actors import broker
-from k9ops.backups import archives, create, jobs, restoring, verify
+from k9ops.backups import archives, create, drive_jobs, jobs, restoring, verify
 from k9ops.broker import conclude
 from k9ops.ledger.execution import current_run
 
@@ -75,7 +75,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "after the comparison": after(verify, "compare_rows"),
     "after the verification is stored": after(jobs, "verify_backup"),
     "before the verification's outcome": before(conclude, "finish_run", job="verify_backup"),
-    "in the retention": before(jobs, "apply_retention"),
+    "in the retention": before(drive_jobs, "apply_retention"),
 }
 
 if "KILL_POINT" in os.environ:

@@ -115,6 +115,8 @@ def test_secrets_fit_each_other_and_are_never_replaced(tmp_path: Path) -> None:
     }
     settings = load_settings(variables).settings
     assert settings.sqlalchemy_url.password == (folder / "k9_password").read_text(encoding="utf-8")
+    key_file = {"K9OPS_SECRET_KEY_FILE": str(folder / "secret_key")}
+    assert len(load_settings(key_file).settings.secret_keys) == 1
     password = (folder / "redis_password").read_text(encoding="utf-8")
     assert password in settings.effective_broker_url
     assert f"requirepass {password}\n" in (folder / "redis.conf").read_text(encoding="utf-8")

@@ -9,7 +9,12 @@ from k9ops.broker.build import install_broker
 
 broker = install_broker()
 
-from k9ops.actors.backups import apply_retention, create_backup, verify_backup  # noqa: E402 (the broker first)
+from k9ops.actors.backups import (  # noqa: E402 (the broker first)
+    apply_retention,
+    create_backup,
+    upload_backup,
+    verify_backup,
+)
 from k9ops.actors.maintenance import canary, prune_runs, relay_outbox, rescue_runs  # noqa: E402
 from k9ops.actors.notifications import clean_notifications  # noqa: E402
 from k9ops.actors.schedules import lock_schedules  # noqa: E402
@@ -24,5 +29,6 @@ __all__ = [
     "prune_runs",
     "relay_outbox",
     "rescue_runs",
+    "upload_backup",
     "verify_backup",
 ]

@@ -1,8 +1,9 @@
 """The backup folder, which is the catalogue: it is complete without the database.
 
 A backup ID is three files: `ID.dump`, the archive; `ID.json`, its manifest, never changed; and `ID.state.json`,
-whether it is verified and pinned. An archive has its final name only when it is whole, and the manifest is
-written after it: so both together are a backup, and one alone is a rest.
+whether it is verified, pinned and on Google Drive. `ID.upload.json` is there while it is uploaded. An archive has its
+final name only when it is whole, and the manifest is written after it: so both together are a backup, and one alone
+is a rest.
 """
 
 from __future__ import annotations
@@ -133,6 +134,16 @@ def state_path(folder: Path, backup_id: str) -> Path:
     return folder / f"{backup_id}.state.json"
 
 
+def upload_path(folder: Path, backup_id: str) -> Path:
+    """Return where it stands how far the upload of a backup is."""
+    return folder / f"{backup_id}.upload.json"
+
+
+def files_of(backup: Backup) -> tuple[Path, ...]:
+    """Return all files of a backup that leave the building with it: the archive first, the manifest last."""
+    return (backup.archive_path, manifest_path(backup.folder, backup.backup_id))
+
+
 def partial_path(folder: Path, backup_id: str) -> Path:
     """Return where an archive stands while it is being written."""
     return folder / f".{backup_id}.dump.partial"
@@ -243,8 +254,8 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_files(folder: Path, backup_id: str) -> None:
-    for path in (archive_path(folder, backup_id), manifest_path(folder, backup_id)):
-        path.unlink(missing_ok=True)
+    for make_path in (archive_path, manifest_path, upload_path):
+        make_path(folder, backup_id).unlink(missing_ok=True)
     fsync_folder(folder)
     state_path(folder, backup_id).unlink(missing_ok=True)
     fsync_folder(folder)

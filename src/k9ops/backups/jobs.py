@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
+from k9ops.backups.application import explain, has_readable_tokens, read_wishes, tell_application
 from k9ops.backups.catalogue import Backup, load_backup, make_backup_id
 from k9ops.backups.create import create_backup, format_bytes
+from k9ops.backups.drive_jobs import retain_everywhere
 from k9ops.backups.manifest import Verification
-from k9ops.backups.retention import RetentionPolicy, apply_retention
+from k9ops.backups.retention import RetentionPolicy
 from k9ops.backups.verify import verify_backup
-from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
-from k9ops.db.application import inspect_application
-from k9ops.db.backup_settings import BackupSettings, BackupStatus, read_backup_settings, write_backup_result
-from k9ops.db.engine import database_errors
-from k9ops.errors import DatabaseUnavailable, K9opsError, PermanentError, RunInterrupted
+from k9ops.db.backup_settings import BackupStatus
+from k9ops.errors import PermanentError, RunInterrupted
 from k9ops.outcome import Execution, FollowUp, Outcome, skipped
 from k9ops.slot import parse_slot
-
-_LOG = get_logger("k9ops.backups")
-_TABLE = "backup_settings"
 
 
 def create(
@@ -50,24 +44,31 @@ def create(
     except RunInterrupted:
         raise
     except Exception as exc:
-        tell_application(engine, "failed", _explain(exc))
+        tell_application(engine, "failed", explain(exc))
         raise
     size = format_bytes(backup.size_bytes)
     tell_application(engine, "partial", f"Backup {backup_id} ({size}) is made and not yet verified.")
+    message = f"Backup {backup_id}: {size}, {backup.manifest.row_count} rows of {len(backup.manifest.tables)} tables."
+    carries_tokens = has_readable_tokens(engine)
+    if carries_tokens:
+        message += " It holds readable keys to Google Drive; `k9ops drive seal` ends that."
     return Outcome(
         "succeeded",
-        f"Backup {backup_id}: {size}, {backup.manifest.row_count} rows of {len(backup.manifest.tables)} tables.",
-        describe_backup(backup),
+        message,
+        describe_backup(backup) | {"carries_drive_tokens": carries_tokens},
         follow_ups=(FollowUp("verify_backup", {"backup_id": backup_id}),),
     )
 
 
 def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_id: str) -> Outcome:
-    """Restore a backup into a scratch database, compare it, tell the web application, and ask for retention.
+    """Restore a backup into a scratch database, compare it, tell the web application, and ask for what follows.
+
+    Retention follows a verified backup; the upload follows also one that could not be verified here.
 
     Raises:
         K9opsError: As `load_backup` and `verify_backup`.
     """
+    is_drive_wanted = read_wishes(engine).google_drive_enabled
     try:
         backup = load_backup(settings.backup_dir, backup_id)
         verification = verify_backup(settings, backup, execution=execution)
@@ -75,80 +76,61 @@ def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_i
         raise
     except Exception as exc:
         status: BackupStatus = "failed" if isinstance(exc, PermanentError) else "partial"
-        tell_application(engine, status, f"Backup {backup_id} could not be verified: {_explain(exc)}", about=backup_id)
+        tell_application(engine, status, f"Backup {backup_id} could not be verified: {explain(exc)}", about=backup_id)
         raise
     evidence = describe_verification(backup, verification)
+    uploads = (FollowUp("upload_backup", {"backup_id": backup_id}),) if is_drive_wanted else ()
     if verification.state == "verified":
         message = (
             f"Backup {backup_id} was restored: {verification.rows_compared} rows of"
             f" {verification.tables_compared} tables are as in its manifest."
         )
-        tell_application(engine, "success", message, about=backup_id)
-        return Outcome("succeeded", message, evidence, follow_ups=(FollowUp("apply_retention", {}),))
+        if is_drive_wanted:
+            tell_application(engine, "partial", f"{message} It is not on Google Drive yet.", about=backup_id)
+        else:
+            tell_application(engine, "success", message, about=backup_id)
+        return Outcome("succeeded", message, evidence, follow_ups=(*uploads, FollowUp("apply_retention", {})))
     reason = verification.reason or "It differs from its manifest."
     if verification.state == "unverified":
         message = f"Backup {backup_id} could not be verified: {reason}"
         tell_application(engine, "partial", message, about=backup_id)
-        return Outcome("partial", message, evidence)
+        return Outcome("partial", message, evidence, follow_ups=uploads)
     message = f"Backup {backup_id} did not pass its verification: {reason}"
     tell_application(engine, "failed", message, about=backup_id)
     return Outcome("failed", message, evidence)
 
 
-def retain(settings: Settings, engine: Engine, *, dry_run: bool = False) -> Outcome:
-    """Delete the backups that the policy no longer keeps.
+def retain(settings: Settings, engine: Engine, *, execution: Execution | None = None, dry_run: bool = False) -> Outcome:
+    """Delete the backups that the policy no longer keeps, in the folder and on Google Drive.
 
     Args:
         settings: Counts for each period.
-        engine: The application's `backup_settings` say how many days.
+        engine: The application's `backup_settings` say how many days, and whether Drive is switched on.
+        execution: Asked whether to stop; None never stops.
         dry_run: Only say which.
     """
+    wishes = read_wishes(engine)
     policy = RetentionPolicy(
         daily=settings.backup_keep_daily,
         weekly=settings.backup_keep_weekly,
         monthly=settings.backup_keep_monthly,
-        retention_days=read_wishes(engine).retention_days,
+        retention_days=wishes.retention_days,
     )
-    report = apply_retention(settings, policy, now=datetime.now(UTC), dry_run=dry_run)
-    evidence = report.to_dict()
-    deleted, kept = len(evidence["deleted"]), len(evidence["kept"])
-    if not deleted:
+    report, drive = retain_everywhere(
+        settings, engine, policy, wishes, execution=execution or Execution(), dry_run=dry_run
+    )
+    evidence = report.to_dict() | ({"drive": drive.to_dict()} if drive else {})
+    deleted, kept = len(report.deleted), len(report.kept)
+    problem = drive.problem if drive else None
+    copies = len(drive.deleted) if drive else 0
+    if problem:
+        message = f"{deleted} backups deleted, {kept} kept; what is on Google Drive stays for now: {problem}"
+        return Outcome("partial", message, evidence)
+    if not deleted and not copies:
         return skipped(f"All {kept} backups are kept by the policy.", **evidence)
     verb = "would go" if dry_run else "deleted"
-    return Outcome("succeeded", f"{deleted} backups {verb}, {kept} kept.", evidence)
-
-
-def read_wishes(engine: Engine) -> BackupSettings:
-    """Return the application's backup settings; the defaults when the application has no such table."""
-    with database_errors(), engine.begin() as connection:
-        schema = inspect_application(connection)
-        return read_backup_settings(connection, schema) if schema.has(_TABLE) else BackupSettings()
-
-
-def tell_application(engine: Engine, status: BackupStatus, message: str, *, about: str | None = None) -> None:
-    """Write `backup_settings.last_backup_*`; a database that refuses it is logged and changes no outcome.
-
-    Args:
-        engine: The application's database.
-        status: As the application knows them.
-        message: One sentence for a person.
-        about: Only if what the application shows is about this backup, or nothing: the verification of an old one
-            must not cover up that a newer one failed.
-    """
-    try:
-        with database_errors(), engine.begin() as connection:
-            schema = inspect_application(connection)
-            if not schema.has(_TABLE):
-                return
-            shown = read_backup_settings(connection, schema).last_backup_message
-            if about is None or shown is None or about in shown:
-                write_backup_result(connection, schema, at=datetime.now(UTC), status=status, message=message)
-    except (DatabaseUnavailable, DBAPIError) as exc:
-        _LOG.warning("application.untold", status=status, problem=str(exc))
-
-
-def _explain(error: Exception) -> str:
-    return error.user_message if isinstance(error, K9opsError) else f"Unexpected error ({type(error).__name__})."
+    more = f", and {copies} copies on Google Drive" if copies else ""
+    return Outcome("succeeded", f"{deleted} backups {verb}{more}; {kept} kept.", evidence)
 
 
 def describe_backup(backup: Backup) -> dict[str, Any]:

@@ -142,12 +142,45 @@ class Verification(_FrozenRecord):
     manifest_sha256: str | None = None
 
 
+class CopiedFile(_FrozenRecord):
+    """A file of a backup that is on Google Drive, as Drive reported it.
+
+    Attributes:
+        name: As in the backup folder.
+        file_id: Drive's.
+        size_bytes: Its size.
+        sha256: Hexadecimal; None where Drive does not report it.
+        md5: The same.
+    """
+
+    name: str
+    file_id: str
+    size_bytes: int
+    sha256: str | None = None
+    md5: str | None = None
+
+
+class DriveCopy(_FrozenRecord):
+    """The copy of a backup on Google Drive; it is noted when every digest was compared.
+
+    Attributes:
+        folder_id: Drive's.
+        at: When it was whole.
+        files: All of them.
+    """
+
+    folder_id: str
+    at: AwareDatetime
+    files: tuple[CopiedFile, ...]
+
+
 class BackupState(_FrozenRecord):
     """What may change about a backup.
 
     Attributes:
         state_version: Of this form.
         verification: The last one.
+        drive_copy: Its copy on Google Drive; None until that is whole.
         pinned_at: Since when retention must leave it alone; None when it is not pinned.
         pinned_reason: Why.
         deletion_reason: Set before the files of a backup are removed: from then on it is no backup.
@@ -155,6 +188,7 @@ class BackupState(_FrozenRecord):
 
     state_version: Literal[1] = 1
     verification: Verification = Verification()
+    drive_copy: DriveCopy | None = None
     pinned_at: datetime | None = None
     pinned_reason: str | None = None
     deletion_reason: str | None = None

@@ -5,12 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from k9ops.backups.catalogue import Backup, delete_backup, list_backups, sweep
+from k9ops.backups.manifest import VerificationState
 from k9ops.config.settings import Settings
 from k9ops.errors import BackupNotFound, PolicyInvalid
+
+
+class Retainable(Protocol):
+    """What the rules look at, of a backup in the folder or on Google Drive."""
+
+    @property
+    def backup_id(self) -> str:
+        """Its name."""
+
+    @property
+    def created_at(self) -> datetime:
+        """The moment whose data it holds, aware."""
+
+    @property
+    def verification_state(self) -> VerificationState:
+        """What a restore of it showed."""
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether retention must leave it alone."""
+
+
+_Item = TypeVar("_Item", bound=Retainable)
 
 
 @dataclass(frozen=True)
@@ -31,15 +55,15 @@ class RetentionPolicy:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(Generic[_Item]):
     """A backup, and the rule that keeps it or lets it go, for a person."""
 
-    backup: Backup
+    backup: _Item
     reason: str
 
 
 @dataclass(frozen=True)
-class RetentionPlan:
+class RetentionPlan(Generic[_Item]):
     """Every backup once, newest first.
 
     Attributes:
@@ -47,8 +71,8 @@ class RetentionPlan:
         delete: With the reason that goes into the log.
     """
 
-    keep: tuple[Decision, ...]
-    delete: tuple[Decision, ...]
+    keep: tuple[Decision[_Item], ...]
+    delete: tuple[Decision[_Item], ...]
 
 
 @dataclass(frozen=True)
@@ -56,14 +80,14 @@ class RetentionReport:
     """What became of a plan.
 
     Attributes:
-        kept: Backups that stay; also those pinned while it ran.
+        kept: Backups that stay; also those pinned while it ran, and those that something else holds.
         deleted: Backups that went, or would with `dry_run`.
         freed_bytes: Size of their archives.
         dry_run: Whether nothing was touched.
     """
 
-    kept: tuple[Decision, ...]
-    deleted: tuple[Decision, ...]
+    kept: tuple[Decision[Backup], ...]
+    deleted: tuple[Decision[Backup], ...]
     freed_bytes: int
     dry_run: bool
 
@@ -78,8 +102,8 @@ class RetentionReport:
 
 
 def plan_retention(
-    backups: Sequence[Backup], policy: RetentionPolicy, *, now: datetime, zone: ZoneInfo
-) -> RetentionPlan:
+    backups: Sequence[_Item], policy: RetentionPolicy, *, now: datetime, zone: ZoneInfo
+) -> RetentionPlan[_Item]:
     """Decide which backups to keep; delete nothing.
 
     Only verified backups count for a period. The newest verified one and pinned ones never go; neither does a
@@ -112,7 +136,14 @@ def plan_retention(
     return RetentionPlan(tuple(keep), tuple(delete))
 
 
-def apply_retention(settings: Settings, policy: RetentionPolicy, *, now: datetime, dry_run: bool) -> RetentionReport:
+def apply_retention(
+    settings: Settings,
+    policy: RetentionPolicy,
+    *,
+    now: datetime,
+    dry_run: bool,
+    find_hold: Callable[[Backup], str | None] = lambda _: None,
+) -> RetentionReport:
     """Delete what the plan does not keep, oldest first, each with its reason in the log.
 
     Args:
@@ -120,15 +151,20 @@ def apply_retention(settings: Settings, policy: RetentionPolicy, *, now: datetim
         policy: What to keep.
         now: Aware.
         dry_run: Only say what would go.
+        find_hold: Returns why a backup must stay although the policy lets it go, None when it may go.
 
     Raises:
         PolicyInvalid: As `plan_retention` says; nothing is deleted.
     """
     plan = plan_retention(list_backups(settings.backup_dir).backups, policy, now=now, zone=settings.zone)
-    kept, deleted = list(plan.keep), []
+    kept, deleted = list(plan.keep), list[Decision[Backup]]()
     if not dry_run:
         sweep(settings.backup_dir)
     for decision in reversed(plan.delete):
+        hold = find_hold(decision.backup)
+        if hold is not None:
+            kept.append(Decision(decision.backup, hold))
+            continue
         try:
             if dry_run or delete_backup(decision.backup, decision.reason):
                 deleted.append(decision)
@@ -140,7 +176,7 @@ def apply_retention(settings: Settings, policy: RetentionPolicy, *, now: datetim
     return RetentionReport(tuple(kept), tuple(deleted), freed_bytes, dry_run)
 
 
-def _protected(ordered: Sequence[Backup], _policy: RetentionPolicy, _now: datetime, _zone: ZoneInfo) -> dict[str, str]:
+def _protected(ordered: Sequence[_Item], _policy: RetentionPolicy, _now: datetime, _zone: ZoneInfo) -> dict[str, str]:
     reasons = {backup.backup_id: "pinned" for backup in ordered if backup.is_pinned}
     for backup in ordered:
         if backup.verification_state == "verified":
@@ -150,7 +186,7 @@ def _protected(ordered: Sequence[Backup], _policy: RetentionPolicy, _now: dateti
     return reasons
 
 
-def _periods(ordered: Sequence[Backup], policy: RetentionPolicy, _now: datetime, zone: ZoneInfo) -> dict[str, str]:
+def _periods(ordered: Sequence[_Item], policy: RetentionPolicy, _now: datetime, zone: ZoneInfo) -> dict[str, str]:
     rules: tuple[tuple[str, int, Callable[[datetime], str]], ...] = (
         ("day", policy.daily, lambda moment: f"{moment:%Y-%m-%d}"),
         ("week", policy.weekly, lambda moment: f"{moment:%G-W%V}"),
@@ -158,7 +194,7 @@ def _periods(ordered: Sequence[Backup], policy: RetentionPolicy, _now: datetime,
     )
     reasons: dict[str, str] = {}
     for word, count, name_of in rules:
-        newest: dict[str, Backup] = {}
+        newest: dict[str, _Item] = {}
         for backup in ordered:
             if backup.verification_state == "verified":
                 newest.setdefault(name_of(backup.created_at.astimezone(zone)), backup)
@@ -167,7 +203,7 @@ def _periods(ordered: Sequence[Backup], policy: RetentionPolicy, _now: datetime,
     return reasons
 
 
-def _young(ordered: Sequence[Backup], policy: RetentionPolicy, now: datetime, _zone: ZoneInfo) -> dict[str, str]:
+def _young(ordered: Sequence[_Item], policy: RetentionPolicy, now: datetime, _zone: ZoneInfo) -> dict[str, str]:
     limit = now - timedelta(days=policy.retention_days)
     return {
         backup.backup_id: f"younger than {policy.retention_days} days"
@@ -176,7 +212,7 @@ def _young(ordered: Sequence[Backup], policy: RetentionPolicy, now: datetime, _z
     }
 
 
-def _why_not(backup: Backup) -> str:
+def _why_not(backup: Retainable) -> str:
     if backup.verification_state == "verified":
         return "too old, and not the newest verified one of a day, week or month that counts"
     return f"too old and {backup.verification_state}; a newer backup is verified"

@@ -58,6 +58,7 @@ def print_backup(backup: Backup, zone: ZoneInfo) -> None:
             "size": f"{format_bytes(backup.size_bytes)} ({backup.size_bytes:,} bytes)",
             "compression": _COMPRESSIONS[manifest.compression],
             "SHA-256": manifest.sha256,
+            "Google Drive": _describe_copy(backup, zone),
             "revisions": ", ".join(f"{schema} {name}" for schema, name in manifest.schema_revision.items()) or None,
             "pinned": _describe_pin(backup, zone),
         }
@@ -96,6 +97,12 @@ def print_decisions(evidence: dict[str, Any]) -> None:
     print_table(("backup", "", "reason"), rows, empty="No backups.")
     if evidence["deleted"]:
         print_text(f"{len(evidence['deleted'])} {verb}, {format_bytes(evidence['freed_bytes'])}.")
+    drive = evidence.get("drive")
+    if drive is not None:
+        for item in drive["deleted"]:
+            print_text(f"On Google Drive: {item['backup_id']} {verb}: {item['reason']}")
+        if drive["problem"]:
+            print_remark(f"What is on Google Drive stays for now: {drive['problem']}")
 
 
 def backup_document(backup: Backup) -> dict[str, Any]:
@@ -106,6 +113,11 @@ def backup_document(backup: Backup) -> dict[str, Any]:
         "manifest": backup.manifest.model_dump(mode="json"),
         "state": backup.state.model_dump(mode="json"),
     }
+
+
+def _describe_copy(backup: Backup, zone: ZoneInfo) -> str | None:
+    copy = backup.state.drive_copy
+    return None if copy is None else f"since {format_moment(copy.at, zone)}, {len(copy.files)} files compared"
 
 
 def _describe_pin(backup: Backup, zone: ZoneInfo) -> str | None:

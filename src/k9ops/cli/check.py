@@ -12,6 +12,7 @@ from k9ops.cli.checks.backups import check_backup_folder, check_clients, check_l
 from k9ops.cli.checks.broker import check_broker
 from k9ops.cli.checks.clocks import check_clocks
 from k9ops.cli.checks.database import check_application, check_database, check_migrations
+from k9ops.cli.checks.drive import check_drive, check_drive_credentials
 from k9ops.cli.checks.finding import Finding, run_check
 from k9ops.cli.checks.scheduler import check_scheduler
 from k9ops.cli.checks.workers import check_actors, check_canaries
@@ -59,6 +60,8 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("pg_dump", lambda: check_clients(settings)),
         ("backup folder", lambda: check_backup_folder(settings)),
         ("last backup", lambda: check_last_backup(settings)),
+        ("drive credentials", check_drive_credentials),
+        ("google drive", lambda: check_drive(settings)),
         ("scheduler", lambda: check_scheduler(settings)),
         ("actors", check_actors),
         ("clocks", lambda: check_clocks(settings)),

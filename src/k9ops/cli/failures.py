@@ -14,6 +14,8 @@ from k9ops.errors import (
     BrokerUnavailable,
     DatabaseInvalid,
     DatabaseUnavailable,
+    DriveNotConnected,
+    DriveUnavailable,
     JobUnknown,
     K9opsError,
     ParamsInvalid,
@@ -21,6 +23,7 @@ from k9ops.errors import (
     RunNotFound,
     RunStateConflict,
     ScheduleUnknown,
+    SecretUnreadable,
     SettingsInvalid,
 )
 
@@ -34,15 +37,17 @@ EXIT_INTERRUPTED = 130
 _USAGE_ERRORS = (
     BackupNotFound,
     DatabaseInvalid,
+    DriveNotConnected,
     JobUnknown,
     ParamsInvalid,
     PolicyInvalid,
     RunNotFound,
     RunStateConflict,
     ScheduleUnknown,
+    SecretUnreadable,
     SettingsInvalid,
 )
-_UNAVAILABLE_ERRORS = (BrokerUnavailable, DatabaseUnavailable)
+_UNAVAILABLE_ERRORS = (BrokerUnavailable, DatabaseUnavailable, DriveUnavailable)
 
 _LOG = get_logger("k9ops.cli")
 

@@ -19,6 +19,10 @@ _QUIET = {
     "dramatiq.worker.WorkerThread": logging.CRITICAL,
     "dramatiq.middleware.prometheus": logging.ERROR,
     "alembic": logging.WARNING,
+    # They log addresses, and the address of an upload is a secret.
+    "urllib3": logging.ERROR,
+    "google": logging.WARNING,
+    "googleapiclient": logging.WARNING,
 }
 
 

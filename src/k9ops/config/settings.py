@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from k9ops.config.keys import decode_keys
 from k9ops.config.sources import (
     DEFAULT_ORIGIN,
     field_is_secret,
@@ -28,6 +29,7 @@ from k9ops.errors import SettingsInvalid
 _BROKER_DATABASE = 1
 _RESULT_DATABASE = 2
 _MAX_DAYS = 36_500  # with more, a cutoff lies before any date that there is
+_MOST_KEYS = 2
 _ENCODE = "has special characters in its password: write them percent-encoded, such as %40 for @"
 
 
@@ -217,6 +219,59 @@ class Settings(BaseSettings):
         "K9OPS_PG_BIN_DIR", None, "Folder of pg_dump and pg_restore; empty means that they are looked for."
     )
 
+    secret_key: SecretStr = _setting(
+        "K9OPS_SECRET_KEY",
+        SecretStr(""),
+        "Key that seals the Drive credentials: 32 bytes in base64 (`openssl rand -base64 32`). To change it, put the"
+        " new one before the old one with a comma between, and run `k9ops drive seal`.",
+        secret=True,
+    )
+    oauth_client: SecretStr = _setting(
+        "GOOGLE_OAUTH_CLIENT_SECRETS",
+        SecretStr(""),
+        "OAuth client for `k9ops drive connect`: its JSON, or the path of the file; of the type for TVs and limited"
+        " input devices.",
+        secret=True,
+    )
+    drive_service_account: SecretStr = _setting(
+        "K9OPS_DRIVE_SERVICE_ACCOUNT",
+        SecretStr(""),
+        "Key of a service account (JSON), which then is used instead of a person's consent; best given as"
+        " `K9OPS_DRIVE_SERVICE_ACCOUNT_FILE`.",
+        secret=True,
+    )
+    drive_folder_id: str = _setting(
+        "K9OPS_DRIVE_FOLDER_ID",
+        "",
+        "Drive's id of the folder for backups, also one in a shared drive; empty means that of the application's"
+        " settings, else `K9 Database Backups` is found or made.",
+        pattern=r"^[\w-]*$",
+    )
+    drive_chunk_bytes: int = _setting(
+        "K9OPS_DRIVE_CHUNK_BYTES",
+        8_388_608,
+        "How much of an upload is sent at a time; a multiple of 262144.",
+        unit="bytes",
+        ge=262_144,
+        le=1_073_741_824,
+        multiple_of=262_144,
+    )
+    drive_timeout_s: int = _setting(
+        "K9OPS_DRIVE_TIMEOUT_S", 60, "Longest wait for a byte from Google Drive.", unit="s", ge=1, le=600
+    )
+    drive_required: bool = _setting(
+        "K9OPS_DRIVE_REQUIRED",
+        True,
+        "Where Drive is switched on, retention leaves a backup in the folder until it, or a newer verified one, is on"
+        " Drive.",
+    )
+    drive_api_url: str = _setting(
+        "K9OPS_DRIVE_API_URL",
+        "https://www.googleapis.com/",
+        "Root of the Drive API, for a proxy that stands before it.",
+        pattern=r"^(https://[^/\s]+|http://(127\.0\.0\.1|localhost)(:\d+)?)/$",
+    )
+
     notification_retention_days: int = _setting(
         "K9OPS_NOTIFICATION_RETENTION_DAYS",
         30,
@@ -275,6 +330,19 @@ class Settings(BaseSettings):
             raise ValueError(_ENCODE)
         return secret
 
+    @field_validator("secret_key")
+    @classmethod
+    def _check_secret_key(cls, secret: SecretStr) -> SecretStr:
+        try:
+            keys = decode_keys(secret.get_secret_value())
+        except ValueError:
+            keys = (b"",) * (_MOST_KEYS + 1)
+        if len(keys) > _MOST_KEYS:
+            raise ValueError(
+                "must be 32 bytes in base64, as `openssl rand -base64 32` prints; or two of them, comma between"
+            )
+        return secret
+
     @model_validator(mode="after")
     def _check_limits(self) -> Settings:
         if self.backup_hard_limit_s <= self.backup_soft_limit_s:
@@ -285,6 +353,11 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The unit's time zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def secret_keys(self) -> tuple[bytes, ...]:
+        """The keys of `K9OPS_SECRET_KEY`, the one that seals first; none when it is not set."""
+        return decode_keys(self.secret_key.get_secret_value())
 
     @property
     def sqlalchemy_url(self) -> URL:

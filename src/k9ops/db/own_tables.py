@@ -136,3 +136,24 @@ process = Table(
     CheckConstraint("kind IN ('worker', 'scheduler')", name="process_kind_known"),
 )
 """One row for each worker and scheduler that reports; `name` is the first part of its runs' `lease_owner`."""
+
+drive_credential = Table(
+    "drive_credential",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sealed", Text, nullable=False),
+    Column("account", Text),
+    Column("sealed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("id = 1", name="drive_credential_one"),
+)
+"""At most one row: the tokens for Google Drive, sealed with `K9OPS_SECRET_KEY`."""
+
+drive_folder = Table(
+    "drive_folder",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("folder_id", Text, nullable=False),
+    Column("found_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("id = 1", name="drive_folder_one"),
+)
+"""At most one row: Drive's id of the folder that k9ops found or made, where none is chosen."""

@@ -12,7 +12,7 @@ import dramatiq
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from k9ops.backups.jobs import read_wishes
+from k9ops.backups.application import read_wishes
 from k9ops.broker.jobs import describe_job, find_actor
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings

@@ -17,6 +17,7 @@ from k9ops.backups.catalogue import (
     Backup,
     archive_path,
     delete_backup,
+    files_of,
     list_backups,
     load_backup,
     make_backup_id,
@@ -27,11 +28,14 @@ from k9ops.backups.catalogue import (
     sweep,
     unpin,
     update_state,
+    upload_path,
 )
 from k9ops.backups.durable import is_being_written, open_folder, open_partial, write_durably
 from k9ops.backups.manifest import encode
 from k9ops.backups.retention import RetentionPolicy, apply_retention
+from k9ops.backups.upload_marks import FileMemory
 from k9ops.config.settings import Settings
+from k9ops.drive.upload import UploadMark
 from k9ops.errors import BackupDamaged, BackupNotFound, TransientError
 
 
@@ -143,6 +147,35 @@ def test_delete_backup_leaves_one_that_was_pinned_meanwhile(tmp_path: Path) -> N
     pin(backup, "wait")
     assert not delete_backup(backup, "old")
     assert list_backups(tmp_path).backups[0].is_pinned
+
+
+def test_files_of_are_the_archive_first_and_the_manifest_last(tmp_path: Path) -> None:
+    backup = store(tmp_path)
+    assert [path.name for path in files_of(backup)] == [f"{backup.backup_id}.dump", f"{backup.backup_id}.json"]
+    assert all(path.exists() for path in files_of(backup))
+
+
+def test_delete_backup_takes_the_marks_of_its_upload_with_it(tmp_path: Path) -> None:
+    backup = store(tmp_path)
+    memory = FileMemory(upload_path(tmp_path, backup.backup_id), "a")
+    mark = UploadMark("id", "folder", "0" * 64, session="https://drive/secret", confirmed_bytes=7)
+    memory.save(mark)
+    assert memory.load() == mark
+    assert stat.S_IMODE(upload_path(tmp_path, backup.backup_id).stat().st_mode) == 0o600
+    assert [item.backup_id for item in list_backups(tmp_path).backups] == [backup.backup_id]
+    assert list_backups(tmp_path).problems == ()
+    delete_backup(backup, "old")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": 7}', b'{"a": {"file_id": "x"}}'])
+def test_marks_that_cannot_be_read_count_as_none(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "marks.json"
+    path.write_bytes(content)
+    memory = FileMemory(path, "a")
+    assert memory.load() is None
+    memory.save(UploadMark("id", "folder", "0" * 64))
+    assert memory.load() == UploadMark("id", "folder", "0" * 64)
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])

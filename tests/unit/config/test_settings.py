@@ -122,6 +122,34 @@ def test_load_settings_names_the_variable_when_its_value_is_wrong(variables: dic
     assert "secretpw" not in caught.value.user_message
 
 
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+def test_secret_key_is_one_or_two_keys_and_never_shown() -> None:
+    assert load().secret_keys == ()
+    assert load(K9OPS_SECRET_KEY=f"{KEY},{KEY}").secret_keys == (bytes(range(32)), bytes(range(32)))
+    assert KEY not in repr(load(K9OPS_SECRET_KEY=KEY))
+    for wrong in ("my password", KEY[:-4], f"{KEY},{KEY},{KEY}"):
+        with pytest.raises(SettingsInvalid) as caught:
+            load(K9OPS_SECRET_KEY=wrong)
+        assert "openssl rand -base64 32" in caught.value.user_message
+        assert wrong not in caught.value.user_message
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"K9OPS_DRIVE_CHUNK_BYTES": "1000000"},
+        {"K9OPS_DRIVE_API_URL": "http://example.org/"},
+        {"K9OPS_DRIVE_API_URL": "https://example.org"},
+        {"K9OPS_DRIVE_FOLDER_ID": "a' or 'b"},
+    ],
+)
+def test_load_settings_refuses_what_drive_would(variables: dict[str, str]) -> None:
+    with pytest.raises(SettingsInvalid, match="K9OPS_DRIVE_"):
+        load(**variables)
+
+
 def test_load_settings_names_every_wrong_variable_at_once() -> None:
     with pytest.raises(SettingsInvalid) as caught:
         load(K9OPS_TIMEZONE="x", K9OPS_LEASE_S="y")

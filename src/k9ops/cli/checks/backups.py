@@ -8,9 +8,9 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from k9ops.backups.application import read_wishes
 from k9ops.backups.catalogue import list_backups
 from k9ops.backups.clients import choose_client, find_clients
-from k9ops.backups.jobs import read_wishes
 from k9ops.cli.checks.database import read_server_version
 from k9ops.cli.checks.finding import Finding
 from k9ops.cli.output import format_bytes, format_moment

@@ -1,0 +1,136 @@
+"""Fetching a backup back from Google Drive."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from k9ops.backups.catalogue import Backup, archive_path, load_backup, manifest_path
+from k9ops.backups.drive_copies import RemoteBackup, list_copies
+from k9ops.backups.durable import disk_errors, fsync_folder, open_folder, open_partial, write_durably
+from k9ops.backups.manifest import Manifest, decode_manifest
+from k9ops.backups.upload import note_copy
+from k9ops.config.logging import get_logger
+from k9ops.config.settings import Settings
+from k9ops.drive.patience import Patience
+from k9ops.drive.store import DriveStore, RemoteFile
+from k9ops.errors import BackupDamaged, BackupNotFound, DriveUnavailable, ParamsInvalid
+from k9ops.outcome import Execution
+
+log = get_logger("k9ops.backups")
+
+
+def pull_copy(
+    settings: Settings,
+    store: DriveStore,
+    folder: RemoteFile | None,
+    name: str,
+    *,
+    execution: Execution,
+    patience: Patience | None = None,
+) -> Backup:
+    """Fetch a backup from Google Drive into the backup folder, where it counts as unverified.
+
+    Args:
+        settings: The backup folder.
+        store: The drive.
+        folder: On the drive; None has no backups.
+        name: Id of a backup, or the beginning of one.
+        execution: Asked whether to stop; told the bytes.
+        patience: With connections that fail; None is the usual one.
+
+    Raises:
+        BackupNotFound: None there has this id, or several begin with it.
+        ParamsInvalid: The backup is in the folder already.
+        BackupDamaged: The copy is not whole, or its bytes are not what the manifest says; nothing is kept.
+    """
+    copy = _find_copy(list_copies(store, folder), name)
+    target = open_folder(settings.backup_dir)
+    if manifest_path(target, copy.backup_id).exists():
+        raise ParamsInvalid(f"Backup {copy.backup_id} is in the folder already.")
+    if folder is None or copy.manifest_file is None or not copy.is_whole:
+        raise BackupDamaged(f"The copy of backup {copy.backup_id} on Google Drive is not whole.")
+    content = b"".join(store.read_file(copy.manifest_file.file_id))
+    if copy.manifest_file.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise BackupDamaged(f"{copy.manifest_file.name} did not arrive from Google Drive as it is there.")
+    manifest = decode_manifest(content)
+    pull = _Pull(store, target, manifest, copy.size_bytes, execution, patience or Patience())
+    for file in copy.files:
+        if file is not copy.manifest_file:
+            pull.fetch(file)
+    write_durably(manifest_path(target, copy.backup_id), content)
+    backup = load_backup(target, copy.backup_id)
+    note_copy(backup, folder, copy.files)
+    log.info("copy.pulled", backup_id=copy.backup_id, size_bytes=copy.size_bytes)
+    return load_backup(target, copy.backup_id)
+
+
+class _Pull:
+    """The files of one backup on their way into the folder; each has its name there only when it is whole."""
+
+    def __init__(
+        self,
+        store: DriveStore,
+        folder: Path,
+        manifest: Manifest,
+        total: int,
+        execution: Execution,
+        patience: Patience,
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._manifest = manifest
+        self._total = total
+        self._execution = execution
+        self._patience = patience
+        self._done = 0
+
+    def fetch(self, remote: RemoteFile) -> None:
+        """Fetch one file; a connection that fails is taken up where it ended."""
+        path = self._folder / remote.name
+        partial = self._folder / f".{remote.name}.partial"
+        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        wanted = remote.size_bytes or 0
+        got = failures = 0
+        with disk_errors(), open_partial(partial) as file:
+            while got < wanted:
+                try:
+                    for piece in self._store.read_file(remote.file_id, offset=got):
+                        self._execution.check_stop()
+                        file.write(piece)
+                        sha256.update(piece)
+                        md5.update(piece)
+                        got += len(piece)
+                        failures = 0
+                        self._execution.report_progress(self._done + got, self._total, "bytes")
+                    if got < wanted:
+                        raise DriveUnavailable("Google Drive ended a download early.")
+                except DriveUnavailable as exc:
+                    failures += 1
+                    if failures > self._patience.max_failures:
+                        raise
+                    self._patience.wait(failures, exc.retry_after_s, self._execution)
+            if not self._is_intact(path, remote, sha256.hexdigest(), md5.hexdigest()):
+                raise BackupDamaged(f"{remote.name} on Google Drive is not what was uploaded; it is not kept.")
+            file.flush()
+            os.fsync(file.fileno())
+            partial.rename(path)
+        fsync_folder(self._folder)
+        self._done += got
+
+    def _is_intact(self, path: Path, remote: RemoteFile, sha256: str, md5: str) -> bool:
+        is_archive = path == archive_path(self._folder, self._manifest.backup_id)
+        if is_archive and sha256 != self._manifest.sha256:
+            return False
+        return sha256 == (remote.sha256 or sha256) and md5 == (remote.md5 or md5)
+
+
+def _find_copy(copies: Sequence[RemoteBackup], name: str) -> RemoteBackup:
+    fitting = [copy for copy in copies if name and copy.backup_id.startswith(name)]
+    if not fitting:
+        raise BackupNotFound(f"There is no backup {name} on Google Drive.")
+    if len(fitting) > 1:
+        raise BackupNotFound(f"{len(fitting)} backups on Google Drive begin with {name}.")
+    return fitting[0]

@@ -1,0 +1,1 @@
+"""Google Drive: credentials, the folder, resumable upload, listing, download, deletion."""
