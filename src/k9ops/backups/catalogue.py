@@ -1,8 +1,8 @@
 """The backup folder, which is the catalogue: it is complete without the database.
 
-A backup ID is three files: `ID.dump`, the archive; `ID.json`, its manifest, never changed; and `ID.state.json`,
-whether it is verified and pinned. An archive has its final name only when it is whole, and the manifest is
-written after it: so both together are a backup, and one alone is a rest.
+A backup ID is three files: `ID.dump`, the archive, or `ID.dump.age` where it is encrypted; `ID.json`, its manifest,
+never changed; and `ID.state.json`, whether it is verified and pinned. An archive has its final name only when it is
+whole, and the manifest is written after it: so both together are a backup, and one alone is a rest.
 """
 
 from __future__ import annotations
@@ -75,7 +75,12 @@ class Backup:
     @property
     def archive_path(self) -> Path:
         """The archive."""
-        return archive_path(self.folder, self.backup_id)
+        return archive_path(self.folder, self.backup_id, is_encrypted=self.is_encrypted)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether only a private key opens it."""
+        return self.manifest.encryption is not None
 
 
 @dataclass(frozen=True)
@@ -118,9 +123,14 @@ def make_backup_id(moment: datetime, run_id: uuid.UUID) -> str:
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}-{run_id.hex[-8:]}"
 
 
-def archive_path(folder: Path, backup_id: str) -> Path:
+def files_of(backup: Backup) -> tuple[Path, ...]:
+    """Return every file that a copy of a backup needs: the archive first, the manifest last."""
+    return (backup.archive_path, manifest_path(backup.folder, backup.backup_id))
+
+
+def archive_path(folder: Path, backup_id: str, *, is_encrypted: bool = False) -> Path:
     """Return where the archive of a backup stands."""
-    return folder / f"{backup_id}.dump"
+    return folder / f"{backup_id}.dump{'.age' if is_encrypted else ''}"
 
 
 def manifest_path(folder: Path, backup_id: str) -> Path:
@@ -243,8 +253,9 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_files(folder: Path, backup_id: str) -> None:
-    for path in (archive_path(folder, backup_id), manifest_path(folder, backup_id)):
-        path.unlink(missing_ok=True)
+    for is_encrypted in (False, True):
+        archive_path(folder, backup_id, is_encrypted=is_encrypted).unlink(missing_ok=True)
+    manifest_path(folder, backup_id).unlink(missing_ok=True)
     fsync_folder(folder)
     state_path(folder, backup_id).unlink(missing_ok=True)
     fsync_folder(folder)
@@ -256,7 +267,7 @@ def _ids_in(folder: Path) -> Iterator[str]:
     found = set()
     for path in folder.iterdir():
         stem, _, suffix = path.name.partition(".")
-        if suffix in ("dump", "json", "state.json") and _ID.fullmatch(stem):
+        if suffix in ("dump", "dump.age", "json", "state.json") and _ID.fullmatch(stem):
             found.add(stem)
     yield from found
 
@@ -269,6 +280,7 @@ def _read(folder: Path, backup_id: str) -> tuple[Backup | None, list[BackupProbl
         return None, []
     try:
         manifest = decode_manifest(manifest_file.read_bytes())
+        archive = archive_path(folder, backup_id, is_encrypted=manifest.encryption is not None)
         size_bytes = archive.stat().st_size
     except FileNotFoundError as exc:
         missing = "archive" if exc.filename == str(archive) else "manifest"

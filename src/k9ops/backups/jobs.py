@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from k9ops.backups.catalogue import Backup, load_backup, make_backup_id
+from k9ops.backups.catalogue import Backup, load_backup, make_backup_id, update_state
 from k9ops.backups.create import create_backup, format_bytes
-from k9ops.backups.manifest import Verification
+from k9ops.backups.keys import PrivateKeys, make_one_off_key
+from k9ops.backups.manifest import OpenedWith, Verification, fingerprint
 from k9ops.backups.retention import RetentionPolicy, apply_retention
 from k9ops.backups.verify import verify_backup
 from k9ops.config.logging import get_logger
@@ -24,12 +25,19 @@ from k9ops.slot import parse_slot
 
 _LOG = get_logger("k9ops.backups")
 _TABLE = "backup_settings"
+_WAYS: dict[OpenedWith | None, str] = {
+    None: "",
+    "private_key": " from its encrypted file with a private key",
+    "one_off_key": " from its encrypted file with a one-off key when it was made, and the file is unchanged",
+}
 
 
 def create(
     settings: Settings, engine: Engine, *, execution: Execution, slot: str | None, only_if_enabled: bool
 ) -> Outcome:
     """Make a backup, tell the web application, and ask for its verification.
+
+    An encrypted backup is restored at once, with a key that only this call has; the verification builds on that.
 
     Args:
         settings: Folder, limits.
@@ -45,8 +53,9 @@ def create(
     if only_if_enabled and not read_wishes(engine).wants_backups:
         return skipped("Automatic backups are switched off in the application's backup settings.")
     backup_id = make_backup_id(moment, execution.run_id)
+    one_off_key = make_one_off_key() if settings.recipients else None
     try:
-        backup = create_backup(settings, engine, backup_id=backup_id, execution=execution)
+        backup = create_backup(settings, engine, backup_id=backup_id, execution=execution, one_off_key=one_off_key)
     except RunInterrupted:
         raise
     except Exception as exc:
@@ -54,12 +63,36 @@ def create(
         raise
     size = format_bytes(backup.size_bytes)
     tell_application(engine, "partial", f"Backup {backup_id} ({size}) is made and not yet verified.")
+    if one_off_key is not None:
+        rehearse(settings, backup, one_off_key, execution=execution)
     return Outcome(
         "succeeded",
         f"Backup {backup_id}: {size}, {backup.manifest.row_count} rows of {len(backup.manifest.tables)} tables.",
         describe_backup(backup),
         follow_ups=(FollowUp("verify_backup", {"backup_id": backup_id}),),
     )
+
+
+def rehearse(settings: Settings, backup: Backup, one_off_key: PrivateKeys, *, execution: Execution) -> None:
+    """Restore an encrypted backup while this process can still open it; why that failed is stored with the backup.
+
+    A backup that an earlier attempt made stays as it is: its one-off key went with that attempt.
+    """
+    encryption = backup.manifest.encryption
+    if encryption is None or encryption.one_off_recipient not in one_off_key.public_keys:
+        return
+    try:
+        verify_backup(settings, backup, execution=execution, keys=one_off_key)
+    except RunInterrupted:
+        raise
+    except K9opsError as exc:
+        tried = Verification(
+            at=datetime.now(UTC),
+            reason=f"Restoring it with its one-off key failed: {exc.user_message}",
+            manifest_sha256=fingerprint(backup.manifest),
+        )
+        update_state(backup, lambda state: state.model_copy(update={"verification": tried}))
+        _LOG.warning("backup.unverified", backup_id=backup.backup_id, reason=tried.reason)
 
 
 def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_id: str) -> Outcome:
@@ -80,7 +113,7 @@ def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_i
     evidence = describe_verification(backup, verification)
     if verification.state == "verified":
         message = (
-            f"Backup {backup_id} was restored: {verification.rows_compared} rows of"
+            f"Backup {backup_id} was restored{_WAYS[verification.opened_with]}: {verification.rows_compared} rows of"
             f" {verification.tables_compared} tables are as in its manifest."
         )
         tell_application(engine, "success", message, about=backup_id)
@@ -159,6 +192,7 @@ def describe_backup(backup: Backup) -> dict[str, Any]:
         "size_bytes": backup.size_bytes,
         "sha256": manifest.sha256,
         "compression": manifest.compression,
+        "recipients": list(manifest.encryption.recipients) if manifest.encryption else [],
         "tables": len(manifest.tables),
         "rows": manifest.row_count,
         "server_version": manifest.server_version,

@@ -20,6 +20,7 @@ from k9ops.cli.inline import execute_here, run_here
 from k9ops.cli.jobs import SUCCESS_STATES
 from k9ops.cli.names import BackupId, load_broker
 from k9ops.cli.output import JsonFlag, print_json, print_remark, print_text
+from k9ops.cli.private_key import IdentityOption, take_keys
 from k9ops.cli.progress import show_progress
 from k9ops.cli.run_view import print_outcome
 from k9ops.cli.session import open_settings
@@ -86,12 +87,17 @@ def show(backup_id: BackupId, as_json: JsonFlag = False) -> None:
 
 
 @app.command("verify")
-def verify_command(backup_id: BackupId, as_json: JsonFlag = False) -> None:
-    """Restore a backup into a scratch database and compare every table; exits 1 unless it is verified."""
+def verify_command(backup_id: BackupId, identity: IdentityOption = None, as_json: JsonFlag = False) -> None:
+    """Restore a backup into a scratch database and compare every table; exits 1 unless it is verified.
+
+    An encrypted backup is restored with its private key; without it only its digest is proven.
+    """
     settings = open_settings()
     backup = load_backup(settings.backup_dir, backup_id)
+    keys = take_keys(identity)
     with show_progress(f"Verifying {backup.backup_id}", is_silent=as_json) as display:
-        verification = verify_backup(settings, backup, execution=Execution(report_progress=display.report))
+        execution = Execution(report_progress=display.report)
+        verification = verify_backup(settings, backup, execution=execution, keys=keys)
     if as_json:
         print_json({"backup_id": backup.backup_id, "verification": verification.model_dump(mode="json")})
     else:

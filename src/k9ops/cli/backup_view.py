@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from rich.console import RenderableType
 
 from k9ops.backups.catalogue import Backup, BackupListing
-from k9ops.backups.manifest import Verification
+from k9ops.backups.manifest import OpenedWith, Verification
 from k9ops.cli.output import (
     format_bytes,
     format_duration,
@@ -22,6 +22,11 @@ from k9ops.cli.output import (
 )
 
 _COMPRESSIONS = {"zstd": "zstd, by pg_dump", "zstd-stream": "zstd, around the archive"}
+
+_KEYS: dict[OpenedWith | None, str] = {
+    "private_key": "a private key",
+    "one_off_key": "the one-off key of the process that made it",
+}
 
 
 def print_backups(listing: BackupListing, zone: ZoneInfo) -> None:
@@ -57,6 +62,7 @@ def print_backup(backup: Backup, zone: ZoneInfo) -> None:
             "server": f"PostgreSQL {manifest.server_version}, pg_dump {manifest.client_version}",
             "size": f"{format_bytes(backup.size_bytes)} ({backup.size_bytes:,} bytes)",
             "compression": _COMPRESSIONS[manifest.compression],
+            "encrypted to": "\n".join(manifest.encryption.recipients) if manifest.encryption else None,
             "SHA-256": manifest.sha256,
             "revisions": ", ".join(f"{schema} {name}" for schema, name in manifest.schema_revision.items()) or None,
             "pinned": _describe_pin(backup, zone),
@@ -77,6 +83,7 @@ def print_verification(verification: Verification, zone: ZoneInfo) -> None:
             "verification": style_state(verification.state),
             "verified at": format_moment(verification.at, zone) if verification.at else None,
             "compared": compared if verification.tables_compared else None,
+            "opened with": _KEYS.get(verification.opened_with),
             "verified in": format_duration(verification.duration_s) if verification.duration_s else None,
             "reason": verification.reason,
         }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+import pyrage
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
@@ -28,6 +29,7 @@ from k9ops.errors import SettingsInvalid
 _BROKER_DATABASE = 1
 _RESULT_DATABASE = 2
 _ENCODE = "has special characters in its password: write them percent-encoded, such as %40 for @"
+_SECRET_KEY = re.compile(r"age-secret-key", re.IGNORECASE)
 
 
 def _setting(
@@ -204,6 +206,17 @@ class Settings(BaseSettings):
         unit="bytes",
         ge=0,
     )
+    backup_recipients: str = _setting(
+        "K9OPS_BACKUP_RECIPIENTS",
+        "",
+        "Public keys (`age1…`), separated by commas: each of their private keys opens the backups; empty means that"
+        " backups are not encrypted.",
+    )
+    backup_identity_file: Path | None = _setting(
+        "K9OPS_BACKUP_IDENTITY_FILE",
+        None,
+        "File with a private key of age, on a machine that only verifies; empty where backups are made.",
+    )
     verify_database_url: SecretStr = _setting(
         "K9OPS_VERIFY_DATABASE_URL",
         SecretStr(""),
@@ -241,6 +254,25 @@ class Settings(BaseSettings):
             raise ValueError("must be an IANA time zone such as Asia/Riyadh")
         return name
 
+    @field_validator("backup_recipients")
+    @classmethod
+    def _check_recipients(cls, text: str) -> str:
+        if _SECRET_KEY.search(text):
+            raise ValueError("this is a private key: keep it away from here, and set its public key, age1…")
+        for name in _split_names(text):
+            try:
+                pyrage.x25519.Recipient.from_str(name)
+            except pyrage.RecipientError as exc:
+                raise ValueError("must be public keys such as age1…, separated by commas") from exc
+        return text
+
+    @field_validator("backup_identity_file")
+    @classmethod
+    def _check_identity_file(cls, path: Path | None) -> Path | None:
+        if path is not None and _SECRET_KEY.search(str(path)):
+            raise ValueError("must be the name of a file that holds the private key, not the key")
+        return path
+
     @field_validator("database_url", "verify_database_url")
     @classmethod
     def _check_postgresql(cls, secret: SecretStr) -> SecretStr:
@@ -277,6 +309,11 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The unit's time zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Public keys to which backups are encrypted, each once; none means that they are not."""
+        return tuple(dict.fromkeys(_split_names(self.backup_recipients)))
 
     @property
     def sqlalchemy_url(self) -> URL:
@@ -318,6 +355,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from `load_settings` only, which keeps note of where each came from."""
         return (init_settings,)
+
+
+def _split_names(text: str) -> list[str]:
+    return [name for name in re.split(r"[,\s]+", text) if name]
 
 
 def _has_plain_authority(text: str) -> bool:
@@ -383,7 +424,8 @@ def _explain(error: ValidationError, texts: Mapping[str, str], given: Mapping[st
         name = str(item["loc"][0])
         field = Settings.model_fields[name]
         variable = given.get(name, variable_names(field)[0])
-        value = "(secret)" if field_is_secret(field) else repr(texts.get(name, ""))
+        text = texts.get(name, "")
+        value = "(secret)" if field_is_secret(field) or _SECRET_KEY.search(text) else repr(text)
         lines.append(f"{variable} = {value}: {message}.")
     return "\n".join(lines)
 
