@@ -57,7 +57,7 @@ class ArchiveWriter:
         """Digest of the archive before encryption so far; of an archive that stays plain, of nothing."""
         return self._plain_digest.hexdigest()
 
-    def write(self, chunk: memoryview) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes."""
         self.received_bytes += len(chunk)
         self._pass_on(chunk if self._compressor is None else self._compressor.compress(chunk))
@@ -172,6 +172,22 @@ def read_for_restore(
             report_bytes(file.read_bytes)
 
 
+def read_payload(path: Path, keys: PrivateKeys | None) -> Generator[bytes]:
+    """Yield the content of a compressed file of a backup; of an encrypted one with its keys.
+
+    Close it when it is not read to its end.
+
+    Raises:
+        BackupDamaged: The file cannot be read, decrypted or decompressed.
+        KeyUnsuitable: No key opens it.
+    """
+    chunks: Iterable[bytes] = _read_chunks(path)
+    with contextlib.ExitStack() as stack:
+        if keys is not None:
+            chunks = stack.enter_context(contextlib.closing(decrypt(chunks, keys)))
+        yield from decompress(chunks)
+
+
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of one zstd stream.
 
@@ -181,9 +197,10 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     for chunk in chunks:
         try:
-            yield decompressor.decompress(chunk)
+            data = decompressor.decompress(chunk)
         except zstandard.ZstdError as exc:
             raise BackupDamaged("The archive cannot be decompressed.", error=str(exc)) from exc
+        yield data
 
 
 def _check_plain_digest(backup: Backup, chunks: Iterable[bytes]) -> Iterator[bytes]:

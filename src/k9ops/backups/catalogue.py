@@ -2,7 +2,9 @@
 
 A backup ID is three files: `ID.dump`, the archive, or `ID.dump.age` where it is encrypted; `ID.json`, its manifest,
 never changed; and `ID.state.json`, whether it is verified and pinned. An archive has its final name only when it is
-whole, and the manifest is written after it: so both together are a backup, and one alone is a rest.
+whole, and the manifest is written after it: so both together are a backup, and one alone is a rest. With uploads
+there are up to three more: `ID.files.jsonl.zst`, the index of all files; `ID.files.tar.zst`, a pack of the contents
+that no earlier set had; and `ID.files.sha256`, the digests of these contents. Later sets refer to the pack.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from k9ops.backups.manifest import (
 )
 from k9ops.config.logging import get_logger
 from k9ops.errors import BackupDamaged, BackupNotFound
+
+#: Size of a digest in the list of a pack's contents.
+DIGEST_BYTES = 32
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
@@ -123,14 +128,49 @@ def make_backup_id(moment: datetime, run_id: uuid.UUID) -> str:
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}-{run_id.hex[-8:]}"
 
 
+def is_backup_id(name: str) -> bool:
+    """Tell whether a name has the form of `make_backup_id`."""
+    return _ID.fullmatch(name) is not None
+
+
 def files_of(backup: Backup) -> tuple[Path, ...]:
-    """Return every file that a copy of a backup needs: the archive first, the manifest last."""
-    return (backup.archive_path, manifest_path(backup.folder, backup.backup_id))
+    """Return every file that a copy of a backup needs: the archive first, the manifest last.
+
+    A pack of uploads is among the files of every backup that refers to it.
+    """
+    return (backup.archive_path, *uploads_files_of(backup), manifest_path(backup.folder, backup.backup_id))
+
+
+def uploads_files_of(backup: Backup) -> tuple[Path, ...]:
+    """Return the files that hold the uploads of a backup: its index, and packs with their lists of contents."""
+    uploads = backup.manifest.uploads
+    if uploads is None or uploads.index_sha256 is None:
+        return ()
+    files = [index_path(backup.folder, backup.backup_id, is_encrypted=backup.is_encrypted)]
+    for pack in uploads.packs:
+        files.append(pack_path(backup.folder, pack.backup_id, is_encrypted=backup.is_encrypted))
+        files.append(contents_path(backup.folder, pack.backup_id))
+    return tuple(files)
 
 
 def archive_path(folder: Path, backup_id: str, *, is_encrypted: bool = False) -> Path:
     """Return where the archive of a backup stands."""
     return folder / f"{backup_id}.dump{'.age' if is_encrypted else ''}"
+
+
+def index_path(folder: Path, backup_id: str, *, is_encrypted: bool) -> Path:
+    """Return where the index of the uploads of a backup stands."""
+    return folder / f"{backup_id}.files.jsonl.zst{'.age' if is_encrypted else ''}"
+
+
+def pack_path(folder: Path, backup_id: str, *, is_encrypted: bool) -> Path:
+    """Return where the pack stands that was made with a backup."""
+    return folder / f"{backup_id}.files.tar.zst{'.age' if is_encrypted else ''}"
+
+
+def contents_path(folder: Path, backup_id: str) -> Path:
+    """Return where the list of a pack's contents stands: their SHA-256 digests, 32 bytes each."""
+    return folder / f"{backup_id}.files.sha256"
 
 
 def manifest_path(folder: Path, backup_id: str) -> Path:
@@ -255,6 +295,7 @@ def sweep(folder: Path) -> None:
 def _remove_files(folder: Path, backup_id: str) -> None:
     for is_encrypted in (False, True):
         archive_path(folder, backup_id, is_encrypted=is_encrypted).unlink(missing_ok=True)
+        index_path(folder, backup_id, is_encrypted=is_encrypted).unlink(missing_ok=True)
     manifest_path(folder, backup_id).unlink(missing_ok=True)
     fsync_folder(folder)
     state_path(folder, backup_id).unlink(missing_ok=True)
@@ -267,7 +308,7 @@ def _ids_in(folder: Path) -> Iterator[str]:
     found = set()
     for path in folder.iterdir():
         stem, _, suffix = path.name.partition(".")
-        if suffix in ("dump", "dump.age", "json", "state.json") and _ID.fullmatch(stem):
+        if suffix in ("dump", "dump.age", "json", "state.json") and is_backup_id(stem):
             found.add(stem)
     yield from found
 
@@ -299,7 +340,31 @@ def _read(folder: Path, backup_id: str) -> tuple[Backup | None, list[BackupProbl
         reason = "Its manifest is not the one that was verified."
         problems.append(BackupProblem(manifest_file.name, reason))
         state = _without_proof(state, Verification(reason=reason))
-    return Backup(folder, manifest, state), problems
+    backup = Backup(folder, manifest, state)
+    lacking = _find_lacking(backup)
+    if lacking is not None:
+        problems.append(lacking)
+        failed = Verification(state="failed", reason=f"{lacking.name}: {lacking.reason}")
+        backup = Backup(folder, manifest, _without_proof(state, failed))
+    return backup, problems
+
+
+def _find_lacking(backup: Backup) -> BackupProblem | None:
+    """Return the first file of the uploads that is not there, or not of its size."""
+    uploads = backup.manifest.uploads
+    if uploads is None:
+        return None
+    sizes = [uploads.index_size_bytes]
+    for pack in uploads.packs:
+        sizes += [pack.size_bytes, pack.contents * DIGEST_BYTES]
+    for path, size_bytes in zip(uploads_files_of(backup), sizes, strict=False):
+        try:
+            found = path.stat().st_size
+        except OSError as exc:
+            return BackupProblem(path.name, f"It cannot be read: {exc.strerror}.")
+        if found != size_bytes:
+            return BackupProblem(path.name, f"It has {found} bytes; the manifest says {size_bytes}.")
+    return None
 
 
 def _without_proof(state: BackupState, verification: Verification) -> BackupState:

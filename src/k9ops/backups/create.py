@@ -31,6 +31,9 @@ from k9ops.backups.keys import PrivateKeys
 from k9ops.backups.manifest import BackupState, Compression, Encryption, Manifest, encode, major_of
 from k9ops.backups.programs import run_program
 from k9ops.backups.snapshot import Snapshot, open_snapshot
+from k9ops.backups.uploads_packs import packs_held
+from k9ops.backups.uploads_read import check_uploads_digests
+from k9ops.backups.uploads_write import store_uploads
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.errors import BackupDamaged, BackupNotFound, ClientFailed, DiskFull, TransientError
@@ -69,7 +72,7 @@ def create_backup(
     execution: Execution,
     one_off_key: PrivateKeys | None = None,
 ) -> Backup:
-    """Back up the engine's database into the backup folder, encrypted where the settings name recipients.
+    """Back up the engine's database, and the uploads folder if there is one, encrypted where recipients are set.
 
     Called again with the same id it returns the backup that is there already, if that is whole.
 
@@ -102,7 +105,7 @@ def create_backup(
         with open_snapshot(target, lock_wait_s=settings.backup_stall_s, execution=execution) as (session, snapshot):
             plan = _make_plan(settings, folder, backup_id, snapshot, started_at, one_off_key)
             manifest = _write_archive(settings, plan, file, target=target.at_host_of(session), execution=execution)
-        backup = _publish(folder, manifest)
+        backup = _publish_with_uploads(settings, folder, manifest, execution)
     log.info(
         "backup.created",
         backup_id=backup_id,
@@ -111,6 +114,7 @@ def create_backup(
         rows=manifest.row_count,
         compression=manifest.compression,
         recipients=len(settings.recipients),
+        files=backup.manifest.uploads.files if backup.manifest.uploads else None,
         duration_s=round((manifest.finished_at - started_at).total_seconds(), 3),
     )
     return backup
@@ -120,6 +124,7 @@ def _find_whole(folder: Path, backup_id: str, execution: Execution) -> Backup | 
     try:
         backup = load_backup(folder, backup_id)
         check_digest(backup, execution=execution)
+        check_uploads_digests(backup, execution=execution)
     except (BackupNotFound, BackupDamaged):
         return None
     return backup
@@ -226,6 +231,24 @@ def _describe(plan: _Plan, writer: ArchiveWriter, sha256: str) -> Manifest:
         k9ops_version=version("k9ops"),
         encryption=encryption,
     )
+
+
+def _publish_with_uploads(settings: Settings, folder: Path, manifest: Manifest, execution: Execution) -> Backup:
+    """Store the uploads after the database: a file that a row names is there, unless it was deleted in between."""
+    if settings.uploads_dir is None:
+        return _publish(folder, manifest)
+    one_off = manifest.encryption.one_off_recipient if manifest.encryption else None
+    with packs_held(folder):
+        uploads = store_uploads(
+            settings.uploads_dir,
+            folder,
+            backup_id=manifest.backup_id,
+            recipients=settings.recipients,
+            one_off=[one_off] if one_off else [],
+            execution=execution,
+        )
+        changes = {"manifest_version": 2, "uploads": uploads, "finished_at": datetime.now(UTC)}
+        return _publish(folder, manifest.model_copy(update=changes))
 
 
 def _publish(folder: Path, manifest: Manifest) -> Backup:

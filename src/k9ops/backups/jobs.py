@@ -65,9 +65,11 @@ def create(
     tell_application(engine, "partial", f"Backup {backup_id} ({size}) is made and not yet verified.")
     if one_off_key is not None:
         rehearse(settings, backup, one_off_key, execution=execution)
+    problem = backup.manifest.uploads.problem if backup.manifest.uploads else None
     return Outcome(
-        "succeeded",
-        f"Backup {backup_id}: {size}, {backup.manifest.row_count} rows of {len(backup.manifest.tables)} tables.",
+        "partial" if problem else "succeeded",
+        f"Backup {backup_id}: {size}, {backup.manifest.row_count} rows of {len(backup.manifest.tables)} tables"
+        f"{_describe_uploads(backup)}.{f' {problem}' if problem else ''}",
         describe_backup(backup),
         follow_ups=(FollowUp("verify_backup", {"backup_id": backup_id}),),
     )
@@ -116,6 +118,8 @@ def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_i
             f"Backup {backup_id} was restored{_WAYS[verification.opened_with]}: {verification.rows_compared} rows of"
             f" {verification.tables_compared} tables are as in its manifest."
         )
+        if verification.uploads is not None:
+            message += f" All {verification.uploads.files} files of the uploads folder are in it."
         tell_application(engine, "success", message, about=backup_id)
         return Outcome("succeeded", message, evidence, follow_ups=(FollowUp("apply_retention", {}),))
     reason = verification.reason or "It differs from its manifest."
@@ -184,15 +188,27 @@ def _explain(error: Exception) -> str:
     return error.user_message if isinstance(error, K9opsError) else f"Unexpected error ({type(error).__name__})."
 
 
+def _describe_uploads(backup: Backup) -> str:
+    uploads = backup.manifest.uploads
+    if uploads is None:
+        return ""
+    return f", {uploads.files} files of {format_bytes(uploads.size_bytes)} ({format_bytes(uploads.new_bytes)} new)"
+
+
 def describe_backup(backup: Backup) -> dict[str, Any]:
     """Return the evidence of a backup, JSON values."""
     manifest = backup.manifest
+    uploads = manifest.uploads
+    files = (
+        None if uploads is None else uploads.model_dump(mode="json", exclude={"packs"}) | {"packs": len(uploads.packs)}
+    )
     return {
         "backup_id": backup.backup_id,
         "size_bytes": backup.size_bytes,
         "sha256": manifest.sha256,
         "compression": manifest.compression,
         "recipients": list(manifest.encryption.recipients) if manifest.encryption else [],
+        "uploads": files,
         "tables": len(manifest.tables),
         "rows": manifest.row_count,
         "server_version": manifest.server_version,

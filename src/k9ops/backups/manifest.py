@@ -24,7 +24,7 @@ _Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}(\P{N}|$)")]
 _RowCount = Annotated[int, Field(ge=0)]
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A manifest says no more than it must: these stand in it only where they say something.
-_SECOND_VERSION_FIELDS = ("encryption",)
+_SECOND_VERSION_FIELDS = ("encryption", "uploads")
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
@@ -71,6 +71,50 @@ class Encryption(_FrozenRecord):
     plain_size_bytes: int = Field(ge=0)
 
 
+class Pack(_FrozenRecord):
+    """A file with the contents of uploads that were new when it was written; later sets refer to it.
+
+    Attributes:
+        backup_id: Of the set it was made with, which may be gone.
+        size_bytes: Size of the file, encrypted where it is.
+        sha256: Digest of the file, hexadecimal.
+        contents: How many contents it holds.
+        contents_sha256: Digest of the list of their digests, hexadecimal.
+    """
+
+    backup_id: str
+    size_bytes: int = Field(ge=0)
+    sha256: _Digest
+    contents: int = Field(ge=1)
+    contents_sha256: _Digest
+
+
+class Uploads(_FrozenRecord):
+    """The uploads folder as part of a backup.
+
+    Attributes:
+        files: Stored files.
+        size_bytes: Of all stored files together, each counted.
+        new_bytes: Of the contents that no earlier set had.
+        missing: Files that could not be stored; the index says why.
+        skipped: Links, sockets and the like, which are listed and not stored.
+        index_size_bytes: Size of the index; None when the folder could not be read at all.
+        index_sha256: Digest of the index, hexadecimal.
+        packs: Those that hold the contents, the own one first.
+        problem: Why the set lacks files, for a person; None when it lacks none.
+    """
+
+    files: int = Field(ge=0)
+    size_bytes: int = Field(ge=0)
+    new_bytes: int = Field(ge=0)
+    missing: int = Field(ge=0)
+    skipped: int = Field(ge=0)
+    index_size_bytes: int | None = None
+    index_sha256: _Digest | None = None
+    packs: tuple[Pack, ...] = ()
+    problem: str | None = None
+
+
 class Manifest(_FrozenRecord):
     """What was backed up, from where, and how to tell that the archive is still that.
 
@@ -94,6 +138,7 @@ class Manifest(_FrozenRecord):
         grantees: Other roles that its privileges and policies name.
         k9ops_version: That wrote it.
         encryption: None for a plain archive.
+        uploads: The uploads folder; None when the settings name none.
     """
 
     manifest_version: Literal[1, 2]
@@ -115,6 +160,7 @@ class Manifest(_FrozenRecord):
     grantees: tuple[str, ...]
     k9ops_version: str
     encryption: Encryption | None = None
+    uploads: Uploads | None = None
 
     @model_validator(mode="after")
     def _check_version(self) -> Manifest:
@@ -146,6 +192,22 @@ class TableDifference(_FrozenRecord):
     found: int | None
 
 
+class UploadsVerification(_FrozenRecord):
+    """What was proven of the uploads of a backup.
+
+    Attributes:
+        files: Files whose content was found.
+        size_bytes: Of all these files together.
+        contents_read: Contents that were read from the packs and hashed.
+        contents_by_digest: Contents in packs that no key here opens: the file is unchanged since it was written.
+    """
+
+    files: int
+    size_bytes: int
+    contents_read: int
+    contents_by_digest: int
+
+
 class Verification(_FrozenRecord):
     """What a restore of the backup showed.
 
@@ -159,6 +221,7 @@ class Verification(_FrozenRecord):
         differences: Tables that differ.
         opened_with: What decrypted an encrypted backup for the restore; None for a plain one, or when it was not
             restored.
+        uploads: Of the uploads folder; None where the backup has none, or they were not looked at.
         reason: Why it is not `verified`, for a person.
         manifest_sha256: `fingerprint` of the manifest that it was compared with.
     """
@@ -171,6 +234,7 @@ class Verification(_FrozenRecord):
     rows_compared: int = 0
     differences: tuple[TableDifference, ...] = ()
     opened_with: OpenedWith | None = None
+    uploads: UploadsVerification | None = None
     reason: str | None = None
     manifest_sha256: str | None = None
 

@@ -14,6 +14,7 @@ from k9ops.backups.keys import PrivateKeys, find_keys_of
 from k9ops.backups.manifest import Verification, fingerprint, major_of
 from k9ops.backups.restoring import compare_rows, describe_differences, restore_archive
 from k9ops.backups.scratch import drop_stale_scratch_databases, scratch_database
+from k9ops.backups.uploads_read import check_uploads_digests, verify_uploads
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.errors import BackupDamaged, DatabaseInvalid
@@ -77,13 +78,14 @@ def verify_backup(
 
 
 def _verify_without_key(backup: Backup, execution: Execution) -> Verification:
-    """Prove that the file is unchanged; what was restored from the same file before still holds."""
+    """Prove that the files are unchanged; what was restored from the same files before still holds."""
     check_digest(backup, execution=execution)
+    check_uploads_digests(backup, execution=execution)
     state, _ = read_state(backup.folder, backup.backup_id)
     stored = state.verification
     is_of_this = stored.manifest_sha256 == fingerprint(backup.manifest)
     if is_of_this and stored.opened_with == "one_off_key" and stored.state != "failed":
-        return _judge_one_off(backup, stored)
+        return _judge(backup, stored)
     if is_of_this and stored.opened_with is not None:
         return stored
     before = f" {stored.reason}" if is_of_this and stored.state == "unverified" and stored.reason else ""
@@ -93,16 +95,24 @@ def _verify_without_key(backup: Backup, execution: Execution) -> Verification:
     )
 
 
-def _judge_one_off(backup: Backup, restored: Verification) -> Verification:
-    """A restore with the one-off key proves everything but that the recipients' private keys exist."""
-    encryption = backup.manifest.encryption
-    if encryption is not None and find_drill(backup.folder, encryption.recipients) is not None:
-        return restored.model_copy(update={"state": "verified", "reason": None})
-    reason = (
-        "It was restored from its encrypted file with a one-off key, and every table compared; but no private key of"
-        f" its recipients has opened any backup yet. `k9ops backup verify {backup.backup_id} --identity FILE` does."
-    )
-    return restored.model_copy(update={"state": "unverified", "reason": reason})
+def _judge(backup: Backup, restored: Verification) -> Verification:
+    """Decide what a restore in which nothing differed is worth.
+
+    With the one-off key it proves everything but that the recipients' private keys exist; and a set that lacks
+    files must not make retention delete those that have them.
+    """
+    uploads, encryption = backup.manifest.uploads, backup.manifest.encryption
+    if uploads is not None and uploads.problem is not None:
+        return restored.model_copy(update={"state": "unverified", "reason": uploads.problem})
+    is_one_off = restored.opened_with == "one_off_key" and encryption is not None
+    if is_one_off and encryption is not None and find_drill(backup.folder, encryption.recipients) is None:
+        reason = (
+            "It was restored from its encrypted file with a one-off key, and every table compared; but no private key"
+            f" of its recipients has opened any backup yet. `k9ops backup verify {backup.backup_id} --identity FILE`"
+            " does."
+        )
+        return restored.model_copy(update={"state": "unverified", "reason": reason})
+    return restored.model_copy(update={"state": "verified", "reason": None})
 
 
 def _verify(settings: Settings, backup: Backup, execution: Execution, keys: PrivateKeys | None) -> Verification:
@@ -111,6 +121,7 @@ def _verify(settings: Settings, backup: Backup, execution: Execution, keys: Priv
         drop_stale_scratch_databases(session)
         check_digest(backup, execution=execution)
         check_key(backup, keys)
+        check_uploads_digests(backup, execution=execution)
         found_version = server_version(session)
         if major_of(found_version) != backup.manifest.server_major:
             return Verification(
@@ -124,9 +135,10 @@ def _verify(settings: Settings, backup: Backup, execution: Execution, keys: Priv
             return Verification(
                 reason=f"{exc.user_message} Let it (ALTER ROLE … CREATEDB) or set K9OPS_VERIFY_DATABASE_URL."
             )
-    if found.opened_with == "one_off_key" and found.state == "verified":
-        return _judge_one_off(backup, found)
-    return found
+    if found.state == "failed":
+        return found
+    uploads = verify_uploads(backup, keys, execution=execution)
+    return _judge(backup, found.model_copy(update={"uploads": uploads}))
 
 
 def _restore_and_compare(

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from rich.console import RenderableType
 
 from k9ops.backups.catalogue import Backup, BackupListing
-from k9ops.backups.manifest import OpenedWith, Verification
+from k9ops.backups.manifest import OpenedWith, Uploads, Verification
 from k9ops.cli.output import (
     format_bytes,
     format_duration,
@@ -64,6 +64,7 @@ def print_backup(backup: Backup, zone: ZoneInfo) -> None:
             "compression": _COMPRESSIONS[manifest.compression],
             "encrypted to": "\n".join(manifest.encryption.recipients) if manifest.encryption else None,
             "SHA-256": manifest.sha256,
+            "uploads": _describe_uploads(manifest.uploads) if manifest.uploads else None,
             "revisions": ", ".join(f"{schema} {name}" for schema, name in manifest.schema_revision.items()) or None,
             "pinned": _describe_pin(backup, zone),
         }
@@ -83,6 +84,7 @@ def print_verification(verification: Verification, zone: ZoneInfo) -> None:
             "verification": style_state(verification.state),
             "verified at": format_moment(verification.at, zone) if verification.at else None,
             "compared": compared if verification.tables_compared else None,
+            "files": f"all {verification.uploads.files:,} files found" if verification.uploads else None,
             "opened with": _KEYS.get(verification.opened_with),
             "verified in": format_duration(verification.duration_s) if verification.duration_s else None,
             "reason": verification.reason,
@@ -113,6 +115,12 @@ def backup_document(backup: Backup) -> dict[str, Any]:
         "manifest": backup.manifest.model_dump(mode="json"),
         "state": backup.state.model_dump(mode="json"),
     }
+
+
+def _describe_uploads(uploads: Uploads) -> str:
+    size, new = format_bytes(uploads.size_bytes), format_bytes(uploads.new_bytes)
+    lines = [f"{uploads.files:,} files of {size}, {new} of them new, in {len(uploads.packs)} packs"]
+    return "\n".join([*lines, *filter(None, [uploads.problem])])
 
 
 def _describe_pin(backup: Backup, zone: ZoneInfo) -> str | None:

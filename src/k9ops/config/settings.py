@@ -212,6 +212,11 @@ class Settings(BaseSettings):
         "Public keys (`age1…`), separated by commas: each of their private keys opens the backups; empty means that"
         " backups are not encrypted.",
     )
+    uploads_dir: Path | None = _setting(
+        "K9OPS_UPLOADS_DIR",
+        None,
+        "Folder of the web application's photos and attachments, backed up with the database; empty means none.",
+    )
     backup_identity_file: Path | None = _setting(
         "K9OPS_BACKUP_IDENTITY_FILE",
         None,
