@@ -150,8 +150,9 @@ archive MB | kept as | peak memory MB | verify_backup s | of a bare pg_restore |
 {table}
 
 Measured on {date}, {cores} cores. create_backup includes the exported snapshot, exact row counts of every table,
-SHA-256, fsync and the manifest; the bare tool none of these. Encrypted is the same with age
-to two recipients in the same pass. verify_backup includes the digest, the restore, exact row counts and dropping the scratch database. Peak memory is that of the Python process.
+SHA-256, fsync and the manifest; the bare tool none of these. Encrypted is the same with age to two recipients in the
+same pass. verify_backup includes the digest, the restore, exact row counts and dropping the scratch database. Peak
+memory is that of the Python process.
 
 Where the client has no zstd (15, and the wheel of 18), the bare tool is its default, gzip, and k9ops compresses the
 stream with zstd itself.

@@ -128,10 +128,10 @@ def _find_emptiness(folder: Path, tally: _Tally) -> str | None:
         return None
     for backup in list_backups(folder).backups:
         uploads = backup.manifest.uploads
-        if uploads is not None and uploads.index_sha256 is not None:
-            if not uploads.files:
-                return None
+        if uploads is not None and uploads.files:
             return f"The uploads folder has no file; {backup.backup_id} has {uploads.files}. Is its disk mounted?"
+        if uploads is not None and uploads.problem is None:
+            return None
     return None
 
 
