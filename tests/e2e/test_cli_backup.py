@@ -241,3 +241,20 @@ def test_backup_restore_asks_for_the_private_key_and_shows_it_nowhere(
         assert secret not in output + errors + echoed
     finally:
         drop_database(database_url, f"{live}_asked")
+
+
+def test_backup_restore_brings_the_uploads_back(k9ops: Command, database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "صقر.jpg").write_bytes(b"photo")
+    k9ops.environment["K9OPS_UPLOADS_DIR"] = str(tmp_path / "uploads")
+    runs = k9ops.json("backup", "create")["runs"]
+    assert runs[0]["evidence"]["uploads"]["files"] == 1
+    backup_id, live = runs[0]["evidence"]["backup_id"], database_url.rpartition("/")[2]
+    assert "1 files of 5 B" in k9ops("backup", "show", backup_id).stdout
+    restore = ("backup", "restore", backup_id, "--into", f"{live}_old", "--files-into")
+    assert "is there already" in k9ops(*restore, str(tmp_path / "uploads"), code=2).stderr
+    try:
+        assert k9ops.json(*restore, str(tmp_path / "again"))["uploads"]["files"] == 1
+        assert (tmp_path / "again" / "صقر.jpg").read_bytes() == b"photo"
+    finally:
+        drop_database(database_url, f"{live}_old")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -162,3 +164,47 @@ def test_create_backup_takes_the_database_first(source: Source, uploads: Path) -
     )
     assert backup.manifest.uploads is not None
     assert backup.manifest.uploads.files == 3
+
+
+_VICTIM = """
+import sys, pathlib
+from sqlalchemy import create_engine
+from k9ops.backups.create import create_backup
+from k9ops.config.settings import Settings
+from k9ops.outcome import Execution
+url, folder, uploads, recipients, backup_id, point = sys.argv[1:]
+settings = Settings(database_url=sys.stdin.readline().strip(), backup_dir=pathlib.Path(folder), backup_min_free_bytes=0,
+                    uploads_dir=pathlib.Path(uploads), backup_recipients=recipients)
+def wait(done, total, unit):
+    if unit == point or (point == "index" and done == 2 and unit == "files"):
+        print("there", flush=True)
+        sys.stdin.read()
+create_backup(settings, create_engine(settings.sqlalchemy_url), backup_id=backup_id,
+              execution=Execution(report_progress=wait))
+"""
+
+
+@pytest.mark.parametrize("point", ["bytes", "files", "index"])
+def test_a_killed_process_leaves_nothing_with_a_final_name(source: Source, uploads: Path, point: str) -> None:
+    pair = make_pair()
+    source = source.with_settings(uploads_dir=uploads, backup_recipients=pair.public)
+    folder, backup_id = source.settings.backup_dir, "20260301T020000Z-0000002a"
+    with subprocess.Popen(
+        [sys.executable, "-c", _VICTIM, "-", str(folder), str(uploads), pair.public, backup_id, point],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as victim:
+        assert victim.stdin is not None
+        assert victim.stdout is not None
+        victim.stdin.write(source.url + "\n")
+        victim.stdin.flush()
+        assert victim.stdout.readline() == "there\n"
+        victim.kill()
+    assert list_backups(folder).backups == ()
+    assert all(path.name.startswith(".") for path in folder.iterdir())
+    assert b"PGDMP" not in b"".join(path.read_bytes() for path in folder.iterdir())
+    backup = source.back_up(backup_id=backup_id)
+    assert verify(source, backup_id, keys=pair.keys).state == "verified"
+    expected = {path.name for path in files_of(backup)} | {f"{backup_id}.state.json", ".uploads.lock", "drills.json"}
+    assert {path.name for path in folder.iterdir()} == expected
