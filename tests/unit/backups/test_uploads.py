@@ -212,6 +212,31 @@ def test_scan_says_what_vanished(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_scan_follows_no_link_that_takes_the_place_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "uploads").mkdir()
+    file, look = tmp_path / "uploads" / "file", os.stat
+    file.touch()
+
+    def look_and_replace(*args: object, **options: object) -> os.stat_result:
+        found = look(*args, **options)  # type: ignore[arg-type]
+        if args == ("file",):
+            file.unlink()
+            file.symlink_to(tmp_path / "secret")
+        return found
+
+    monkeypatch.setattr(os, "stat", look_and_replace)
+    stored: list[bytes] = []
+    (entry,) = scan_uploads(
+        tmp_path / "uploads",
+        is_known=lambda _: False,
+        store=lambda digest, *_: bool(stored.append(digest)) or True,
+        check_stop=lambda: None,
+    )
+    assert (entry.sha256, stored) == (None, [])
+    assert "cannot be read" in str(entry.problem)
+
+
 def test_store_says_when_the_folder_cannot_be_read(tmp_path: Path) -> None:
     scene = make_scene(tmp_path)
     uploads = Scene(tmp_path / "nowhere", scene.backups).store("20260301T020000Z-0000002b")
@@ -397,6 +422,30 @@ def test_restore_and_verification_notice_an_index_that_says_something_else(tmp_p
             with pytest.raises(BackupDamaged):
                 restore(scene, backup, tmp_path / "again")
         assert not (tmp_path / "again").exists()
+
+
+def test_restore_and_verification_notice_a_content_that_is_not_what_its_name_says(tmp_path: Path) -> None:
+    """Another content in its place, in a pack whose own digest fits."""
+    scene = make_scene(tmp_path)
+    scene.put("a", b"x")
+    backup = scene.back_up()
+    path = pack_path(scene.backups, backup.backup_id, is_encrypted=False)
+    members = zstandard.decompress(path.read_bytes(), max_output_size=10_000)
+    content = zstandard.compress(members.replace(b"x" + bytes(511), b"y" + bytes(511)))
+    path.write_bytes(content)
+    uploads = backup.manifest.uploads
+    assert uploads is not None
+    changes = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    uploads = uploads.model_copy(update={"packs": (uploads.packs[0].model_copy(update=changes),)})
+    manifest = backup.manifest.model_copy(update={"uploads": uploads})
+    manifest_path(scene.backups, backup.backup_id).write_bytes(encode(manifest))
+    backup = load_backup(scene.backups, backup.backup_id)
+    check_uploads_digests(backup, execution=Execution())
+    with pytest.raises(BackupDamaged, match="lacks 1 of its contents"):
+        verify_uploads(backup, None, execution=Execution())
+    with pytest.raises(BackupDamaged, match="1 contents are in no pack"):
+        restore(scene, backup, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_restore_leaves_nothing_when_it_must_stop_and_touches_nothing_that_is_there(
