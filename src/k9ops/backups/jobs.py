@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from k9ops.backups.catalogue import Backup, load_backup, make_backup_id, update_state
 from k9ops.backups.create import create_backup, format_bytes
 from k9ops.backups.keys import PrivateKeys, make_one_off_key
-from k9ops.backups.manifest import OpenedWith, Verification, fingerprint
+from k9ops.backups.manifest import OpenedWith, UploadsVerification, Verification, fingerprint
 from k9ops.backups.retention import RetentionPolicy, apply_retention
 from k9ops.backups.verify import verify_backup
 from k9ops.config.logging import get_logger
@@ -119,7 +119,7 @@ def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_i
             f" {verification.tables_compared} tables are as in its manifest."
         )
         if verification.uploads is not None:
-            message += f" All {verification.uploads.files} files of the uploads folder are in it."
+            message += _describe_files(verification.uploads)
         tell_application(engine, "success", message, about=backup_id)
         return Outcome("succeeded", message, evidence, follow_ups=(FollowUp("apply_retention", {}),))
     reason = verification.reason or "It differs from its manifest."
@@ -193,6 +193,13 @@ def _describe_uploads(backup: Backup) -> str:
     if uploads is None:
         return ""
     return f", {uploads.files} files of {format_bytes(uploads.size_bytes)} ({format_bytes(uploads.new_bytes)} new)"
+
+
+def _describe_files(found: UploadsVerification) -> str:
+    text = f" All {found.files} files of the uploads folder are in it"
+    if found.contents_by_digest:
+        return f"{text}; {found.contents_by_digest} contents in packs that are unchanged since they were read."
+    return f"{text}."
 
 
 def describe_backup(backup: Backup) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from rich.console import RenderableType
 
 from k9ops.backups.catalogue import Backup, BackupListing
-from k9ops.backups.manifest import OpenedWith, Uploads, Verification
+from k9ops.backups.manifest import OpenedWith, Uploads, UploadsVerification, Verification
 from k9ops.cli.output import (
     format_bytes,
     format_duration,
@@ -84,7 +84,7 @@ def print_verification(verification: Verification, zone: ZoneInfo) -> None:
             "verification": style_state(verification.state),
             "verified at": format_moment(verification.at, zone) if verification.at else None,
             "compared": compared if verification.tables_compared else None,
-            "files": f"all {verification.uploads.files:,} files found" if verification.uploads else None,
+            "files": _describe_found(verification.uploads) if verification.uploads else None,
             "opened with": _KEYS.get(verification.opened_with),
             "verified in": format_duration(verification.duration_s) if verification.duration_s else None,
             "reason": verification.reason,
@@ -121,6 +121,14 @@ def _describe_uploads(uploads: Uploads) -> str:
     size, new = format_bytes(uploads.size_bytes), format_bytes(uploads.new_bytes)
     lines = [f"{uploads.files:,} files of {size}, {new} of them new, in {len(uploads.packs)} packs"]
     return "\n".join([*lines, *filter(None, [uploads.problem])])
+
+
+def _describe_found(found: UploadsVerification) -> str:
+    by_digest = f", {found.contents_by_digest:,} in unchanged packs that were not opened"
+    return (
+        f"all {found.files:,} of {format_bytes(found.size_bytes)}: {found.contents_read:,} contents read"
+        f"{by_digest if found.contents_by_digest else ''}"
+    )
 
 
 def _describe_pin(backup: Backup, zone: ZoneInfo) -> str | None:

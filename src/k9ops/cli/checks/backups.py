@@ -66,6 +66,20 @@ def check_backup_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, "ok", f"{room}.")
 
 
+def check_uploads_folder(settings: Settings) -> Iterator[Finding]:
+    """Check that the uploads folder, if one is set, can be read."""
+    name, folder = "uploads folder", settings.uploads_dir
+    if folder is None:
+        return
+    if not folder.is_dir():
+        yield Finding(name, "fail", f"There is no folder {folder}.", "Mount it, or correct K9OPS_UPLOADS_DIR.")
+    elif not os.access(folder, os.R_OK | os.X_OK):
+        advice = "Give it the right to, or correct K9OPS_UPLOADS_DIR."
+        yield Finding(name, "fail", f"This user may not read {folder}.", advice)
+    else:
+        yield Finding(name, "ok", f"{folder} can be read.")
+
+
 def check_last_backup(settings: Settings) -> Iterator[Finding]:
     """Check that there is a verified backup, not older than the application's schedule lets expect."""
     name, listing = "last backup", list_backups(settings.backup_dir)
