@@ -86,8 +86,10 @@ def restore_over_live(
         keys = find_keys_of(settings, backup.manifest, keys)
         check_digest(backup, execution=execution)
         check_key(backup, keys)
+        # The uploads stay as they are; to store them again would only keep a person waiting.
+        without_uploads = settings.model_copy(update={"uploads_dir": None})
         safety = create_backup(
-            settings, create_engine(settings.sqlalchemy_url), backup_id=safety_backup_id, execution=execution
+            without_uploads, create_engine(settings.sqlalchemy_url), backup_id=safety_backup_id, execution=execution
         )
         check_digest(safety, execution=execution)
         with restored_beside(settings, backup, session, execution=execution, keys=keys) as (name, restored):

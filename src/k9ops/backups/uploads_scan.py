@@ -17,6 +17,8 @@ Kind = Literal["file", "directory", "link", "special"]
 # Up to this size a file is read once and kept in memory until it is stored.
 _SMALL_BYTES = 4 << 20
 _ATTEMPTS = 3
+# A file system's own folder at its top: nobody uploads into it, and only root may read it.
+_ROOT_ONLY = "lost+found"
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -95,7 +97,9 @@ class _Scan:
         try:
             descriptor = os.open(name, _FOLDER_FLAGS, dir_fd=folder)
         except OSError as exc:
-            yield Entry(path, "directory", stat.S_IMODE(found.st_mode), found.st_mtime_ns, problem=_explain(exc))
+            is_for_root = path == _ROOT_ONLY and isinstance(exc, PermissionError)
+            problem = None if is_for_root else _explain(exc)
+            yield Entry(path, "directory", stat.S_IMODE(found.st_mode), found.st_mtime_ns, problem=problem)
             return
         try:
             yield Entry(path, "directory", stat.S_IMODE(found.st_mode), found.st_mtime_ns)

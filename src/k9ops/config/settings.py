@@ -308,6 +308,8 @@ class Settings(BaseSettings):
     def _check_limits(self) -> Settings:
         if self.backup_hard_limit_s <= self.backup_soft_limit_s:
             raise ValueError("K9OPS_BACKUP_HARD_LIMIT_S must be greater than K9OPS_BACKUP_SOFT_LIMIT_S")
+        if self.uploads_dir is not None and self.backup_dir.resolve().is_relative_to(self.uploads_dir.resolve()):
+            raise ValueError("K9OPS_BACKUP_DIR must not stand in K9OPS_UPLOADS_DIR: backups would hold each other")
         return self
 
     @property

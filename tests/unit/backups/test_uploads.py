@@ -179,18 +179,21 @@ def test_scan_says_what_cannot_be_read() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        for path in ("closed/inside", "open/secret", "open/readable"):
+        for path in ("closed/inside", "open/secret", "open/readable", "lost+found/inside"):
             (folder / path).parent.mkdir(exist_ok=True)
             (folder / path).write_bytes(b"x")
         (folder / "open" / "secret").chmod(0)
         (folder / "closed").chmod(0)
+        (folder / "lost+found").chmod(0)
         with as_nobody():
             entries = list(
                 scan_uploads(folder, is_known=lambda _: True, store=lambda *_: True, check_stop=lambda: None)
             )
         (folder / "closed").chmod(0o700)
+        (folder / "lost+found").chmod(0o700)
     assert [(entry.path, entry.kind, entry.problem) for entry in entries] == [
         ("closed", "directory", "It cannot be read: Permission denied."),
+        ("lost+found", "directory", None),
         ("open", "directory", None),
         ("open/readable", "file", None),
         ("open/secret", "file", "It cannot be read: Permission denied."),

@@ -107,6 +107,10 @@ def test_load_settings_reads_the_env_file_below_the_environment(tmp_path: Path) 
             ["K9OPS_BACKUP_RECIPIENTS = (secret)", "this is a private key"],
         ),
         ({"K9OPS_BACKUP_RECIPIENTS": "age-secret-key-1secretpw"}, ["K9OPS_BACKUP_RECIPIENTS = (secret)"]),
+        (
+            {"K9OPS_UPLOADS_DIR": "/srv/k9", "K9OPS_BACKUP_DIR": "/srv/k9/backups"},
+            ["K9OPS_BACKUP_DIR must not stand in K9OPS_UPLOADS_DIR"],
+        ),
         ({"K9OPS_BACKUP_IDENTITY_FILE": "AGE-SECRET-KEY-1secretpw"}, ["= (secret)", "name of a file"]),
         (
             {"K9OPS_BACKUP_SOFT_LIMIT_S": "100", "K9OPS_BACKUP_HARD_LIMIT_S": "100"},
