@@ -251,6 +251,8 @@ def test_backup_restore_brings_the_uploads_back(k9ops: Command, database_url: st
     assert runs[0]["evidence"]["uploads"]["files"] == 1
     backup_id, live = runs[0]["evidence"]["backup_id"], database_url.rpartition("/")[2]
     assert "1 files of 5 B" in k9ops("backup", "show", backup_id).stdout
+    assert "5 B  صقر.jpg" in k9ops("backup", "files", backup_id).stdout
+    assert k9ops.json("backup", "files", backup_id, "--missing")["files"] == []
     restore = ("backup", "restore", backup_id, "--into", f"{live}_old", "--files-into")
     assert "is there already" in k9ops(*restore, str(tmp_path / "uploads"), code=2).stderr
     try:

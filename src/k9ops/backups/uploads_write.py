@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,12 @@ from k9ops.backups.programs import CHUNK_BYTES
 from k9ops.backups.tar_stream import write_end, write_header, write_padding
 from k9ops.backups.uploads_index import encode_entry
 from k9ops.backups.uploads_packs import KnownContents, find_known_contents
-from k9ops.backups.uploads_scan import Entry, scan_uploads, show_path
+from k9ops.backups.uploads_scan import Entry, scan_uploads
 from k9ops.config.logging import get_logger
 from k9ops.errors import K9opsError, RunInterrupted, TransientError
 from k9ops.outcome import Execution
 
-_NAMED_AT_MOST = 5
+_REASONS_AT_MOST = 5
 
 log = get_logger("k9ops.backups")
 
@@ -142,7 +143,7 @@ class _Tally:
     missing: int = 0
     skipped: int = 0
     digests: set[bytes] = field(default_factory=set)
-    named: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, entry: Entry) -> None:
         if entry.sha256 is not None:
@@ -151,8 +152,7 @@ class _Tally:
             self.digests.add(bytes.fromhex(entry.sha256))
         elif entry.problem is not None:
             self.missing += 1
-            if len(self.named) < _NAMED_AT_MOST:
-                self.named.append(f"{show_path(entry.path)}: {entry.problem}")
+            self.reasons[entry.problem] += 1
         elif entry.kind != "directory":
             self.skipped += 1
 
@@ -161,10 +161,14 @@ class _Tally:
 
     @property
     def problem(self) -> str | None:
+        """Why files are missing, without their names: the manifest is never encrypted, and a run is logged."""
         if not self.missing:
             return None
-        more = f" And {self.missing - len(self.named)} more." if self.missing > len(self.named) else ""
-        return f"{self.missing} names of the uploads folder could not be stored. {' '.join(self.named)}{more}"
+        reasons = " ".join(f"({count}) {reason}" for reason, count in self.reasons.most_common(_REASONS_AT_MOST))
+        return (
+            f"{self.missing} names of the uploads folder could not be stored: {reasons}"
+            " `k9ops backup files ID --missing` lists them."
+        )
 
 
 class _PackWriter:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ from rich.console import RenderableType
 
 from k9ops.backups.catalogue import Backup, BackupListing
 from k9ops.backups.manifest import OpenedWith, Uploads, UploadsVerification, Verification
+from k9ops.backups.uploads_scan import Entry, show_path
 from k9ops.cli.output import (
     format_bytes,
     format_duration,
@@ -105,6 +107,18 @@ def print_decisions(evidence: dict[str, Any]) -> None:
     print_table(("backup", "", "reason"), rows, empty="No backups.")
     if evidence["deleted"]:
         print_text(f"{len(evidence['deleted'])} {verb}, {format_bytes(evidence['freed_bytes'])}.")
+
+
+def print_entries(entries: Iterable[Entry]) -> None:
+    """Print names of the uploads folder, a line each as they come: there may be very many."""
+    for entry in entries:
+        size = format_bytes(entry.size_bytes) if entry.sha256 else entry.kind
+        print_text(f"{size:>10}  {show_path(entry.path)}{f'  {entry.problem}' if entry.problem else ''}")
+
+
+def entry_document(entry: Entry) -> dict[str, Any]:
+    """Return the JSON form of a name of the uploads folder."""
+    return asdict(entry) | {"path": show_path(entry.path), "target": entry.target and show_path(entry.target)}
 
 
 def backup_document(backup: Backup) -> dict[str, Any]:

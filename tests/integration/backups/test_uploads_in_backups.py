@@ -56,8 +56,11 @@ def test_a_set_is_made_verified_and_restored_with_its_uploads(
 def test_an_encrypted_set_shows_no_name_and_no_content(source: Source, uploads: Path, tmp_path: Path) -> None:
     pair = make_pair()
     source = source.with_settings(uploads_dir=uploads, backup_recipients=pair.public)
+    (uploads / f"{SECRET_NAME} link").symlink_to("/etc/hostname")
+    lacking = source.back_up()
+    (uploads / f"{SECRET_NAME} link").unlink()
     backup = source.back_up()
-    for path in files_of(backup):
+    for path in (*files_of(lacking), *files_of(backup)):
         content = path.read_bytes()
         assert SECRET_NAME.encode() not in content
         assert b"note.txt" not in content
@@ -88,9 +91,7 @@ def test_a_set_that_lacks_files_is_unverified_and_does_not_let_a_whole_one_go(so
     lacking = source.back_up()
     verification = verify(source, lacking.backup_id)
     assert verification.state == "unverified"
-    assert "1 names of the uploads folder could not be stored. link: It is a link to a place outside" in str(
-        verification.reason
-    )
+    assert "1 names of the uploads folder could not be stored: (1) It is a link to a" in str(verification.reason)
     policy = RetentionPolicy(0, daily=1, weekly=0, monthly=0)
     apply_retention(source.settings, policy, now=lacking.created_at, dry_run=False)
     assert {item.backup_id for item in list_backups(lacking.folder).backups} == {whole.backup_id, lacking.backup_id}
@@ -142,7 +143,7 @@ def test_the_jobs_say_what_became_of_the_uploads(source: Source, uploads: Path) 
     (uploads / "link").symlink_to("/etc/hostname")
     made = jobs.create(settings, source.engine, execution=Execution(uuid.uuid4()), **wanted)  # type: ignore[arg-type]
     assert made.state == "partial"
-    assert "link: It is a link to a place outside of the folder" in made.message
+    assert "(1) It is a link to a place outside of the folder" in made.message
     assert [item.job for item in made.follow_ups] == ["verify_backup"]
     outcome = jobs.verify(settings, source.engine, execution=Execution(), backup_id=str(made.evidence["backup_id"]))
     assert outcome.state == "partial"
