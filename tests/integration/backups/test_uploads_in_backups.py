@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,15 @@ def uploads(tmp_path: Path) -> Path:
     (folder / "dogs" / f"{SECRET_NAME}.jpg").write_bytes(os.urandom(50_000))
     (folder / "note.txt").write_text("ملاحظة")
     return folder
+
+
+@contextlib.contextmanager
+def closing_engine(source: Source) -> Iterator[None]:
+    """The jobs use the engine itself, which keeps connections."""
+    try:
+        yield
+    finally:
+        source.engine.dispose()
 
 
 def verify(source: Source, backup_id: str, **options: object) -> Verification:
@@ -131,22 +142,23 @@ def test_another_attempt_makes_a_set_again_whose_pack_is_gone(source: Source, up
 
 
 def test_the_jobs_say_what_became_of_the_uploads(source: Source, uploads: Path) -> None:
-    settings = source.settings.model_copy(update={"uploads_dir": uploads})
-    wanted = {"slot": None, "only_if_enabled": False}
-    made = jobs.create(settings, source.engine, execution=Execution(uuid.uuid4()), **wanted)  # type: ignore[arg-type]
-    assert made.state == "succeeded"
-    assert "2 files of 50.0 kB (50.0 kB new)" in made.message
-    assert made.evidence["uploads"]["packs"] == 1
-    outcome = jobs.verify(settings, source.engine, execution=Execution(), backup_id=str(made.evidence["backup_id"]))
-    assert outcome.state == "succeeded"
-    assert "All 2 files of the uploads folder are in it." in outcome.message
-    (uploads / "link").symlink_to("/etc/hostname")
-    made = jobs.create(settings, source.engine, execution=Execution(uuid.uuid4()), **wanted)  # type: ignore[arg-type]
-    assert made.state == "partial"
-    assert "(1) It is a link to a place outside of the folder" in made.message
-    assert [item.job for item in made.follow_ups] == ["verify_backup"]
-    outcome = jobs.verify(settings, source.engine, execution=Execution(), backup_id=str(made.evidence["backup_id"]))
-    assert outcome.state == "partial"
+    with closing_engine(source):
+        settings = source.settings.model_copy(update={"uploads_dir": uploads})
+        wanted = {"slot": None, "only_if_enabled": False}
+        made = jobs.create(settings, source.engine, execution=Execution(uuid.uuid4()), **wanted)  # type: ignore[arg-type]
+        assert made.state == "succeeded"
+        assert "2 files of 50.0 kB (50.0 kB new)" in made.message
+        assert made.evidence["uploads"]["packs"] == 1
+        outcome = jobs.verify(settings, source.engine, execution=Execution(), backup_id=str(made.evidence["backup_id"]))
+        assert outcome.state == "succeeded"
+        assert "All 2 files of the uploads folder are in it." in outcome.message
+        (uploads / "link").symlink_to("/etc/hostname")
+        made = jobs.create(settings, source.engine, execution=Execution(uuid.uuid4()), **wanted)  # type: ignore[arg-type]
+        assert made.state == "partial"
+        assert "(1) It is a link to a place outside of the folder" in made.message
+        assert [item.job for item in made.follow_ups] == ["verify_backup"]
+        outcome = jobs.verify(settings, source.engine, execution=Execution(), backup_id=str(made.evidence["backup_id"]))
+        assert outcome.state == "partial"
 
 
 def test_create_backup_takes_the_database_first(source: Source, uploads: Path) -> None:
