@@ -128,6 +128,17 @@ def make_backup_id(moment: datetime, run_id: uuid.UUID) -> str:
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}-{run_id.hex[-8:]}"
 
 
+def digests_of(backup: Backup) -> dict[Path, str]:
+    """Return the SHA-256 that each file of `files_of` must have, but for the manifest, which says so."""
+    uploads = backup.manifest.uploads
+    digests = [backup.manifest.sha256]
+    if uploads is not None and uploads.index_sha256 is not None:
+        digests.append(uploads.index_sha256)
+        for pack in uploads.packs:
+            digests += [pack.sha256, pack.contents_sha256]
+    return dict(zip(files_of(backup), digests, strict=False))
+
+
 def is_backup_id(name: str) -> bool:
     """Tell whether a name has the form of `make_backup_id`."""
     return _ID.fullmatch(name) is not None

@@ -7,7 +7,15 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from k9ops.backups.archives import read_payload
-from k9ops.backups.catalogue import DIGEST_BYTES, Backup, contents_path, index_path, pack_path, uploads_files_of
+from k9ops.backups.catalogue import (
+    DIGEST_BYTES,
+    Backup,
+    contents_path,
+    digests_of,
+    index_path,
+    pack_path,
+    uploads_files_of,
+)
 from k9ops.backups.keys import PrivateKeys
 from k9ops.backups.manifest import Pack, UploadsVerification
 from k9ops.backups.tar_stream import read_members
@@ -27,18 +35,13 @@ def check_uploads_digests(backup: Backup, *, execution: Execution) -> None:
     Raises:
         BackupDamaged: One differs, or is not there.
     """
-    uploads = backup.manifest.uploads
-    if uploads is None or uploads.index_sha256 is None:
-        return
-    expected = [uploads.index_sha256]
-    for pack in uploads.packs:
-        expected += [pack.sha256, pack.contents_sha256]
-    for path, sha256 in zip(uploads_files_of(backup), expected, strict=True):
+    digests = digests_of(backup)
+    for path in uploads_files_of(backup):
         try:
             found = hash_file(path, execution=execution)
         except OSError as exc:
             raise BackupDamaged(f"{path.name} cannot be read.", error=str(exc)) from exc
-        if found != sha256:
+        if found != digests[path]:
             raise BackupDamaged(f"The SHA-256 of {path.name} is not the one that was written.", found=found)
 
 
