@@ -76,7 +76,7 @@ def _store(
     known = find_known_contents(folder, recipients, execution=execution)
     everybody, is_encrypted = [*recipients, *one_off], bool(recipients)
     index, pack = (path(folder, backup_id, is_encrypted=is_encrypted) for path in (index_path, pack_path))
-    with _PartialFile(pack, everybody) as pack_file, _PartialFile(index, everybody) as index_file:
+    with _PartialFile(pack, everybody) as pack_file, _PartialFile(index, everybody, threads=0) as index_file:
         writer, tally = _PackWriter(pack_file.writer, known, backup_id), _Tally()
         for entry in scan_uploads(
             uploads_dir, is_known=known.pack_of.__contains__, store=writer.store, check_stop=execution.check_stop
@@ -213,8 +213,9 @@ class _PackWriter:
 class _PartialFile:
     """A compressed, perhaps encrypted file that gets its name when it is whole."""
 
-    def __init__(self, path: Path, recipients: Sequence[str]) -> None:
+    def __init__(self, path: Path, recipients: Sequence[str], *, threads: int = 2) -> None:
         self._path = path
+        self._threads = threads
         self._partial = path.with_name(f".{path.name}.partial")
         self._recipients = recipients
         self._stack = contextlib.ExitStack()
@@ -223,7 +224,7 @@ class _PartialFile:
     def __enter__(self) -> _PartialFile:
         file = self._stack.enter_context(open_partial(self._partial))
         self.writer = self._stack.enter_context(
-            contextlib.closing(ArchiveWriter(file, "zstd-stream", self._recipients))
+            contextlib.closing(ArchiveWriter(file, "zstd-stream", self._recipients, threads=self._threads))
         )
         return self
 
