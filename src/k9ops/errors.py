@@ -92,6 +92,10 @@ class BackupDamaged(PermanentError):
     """The archive or its manifest is not what was written."""
 
 
+class KeyUnsuitable(PermanentError):
+    """No private key at hand opens the backup, or what was given is none."""
+
+
 class VerificationFailed(PermanentError):
     """A restored backup differs from its manifest."""
 

@@ -1,9 +1,11 @@
 """The backup folder, which is the catalogue: it is complete without the database.
 
-A backup ID is three files: `ID.dump`, the archive; `ID.json`, its manifest, never changed; and `ID.state.json`,
-whether it is verified, pinned and on Google Drive. `ID.upload.json` is there while it is uploaded. An archive has its
-final name only when it is whole, and the manifest is written after it: so both together are a backup, and one alone
-is a rest.
+A backup ID is three files: `ID.dump`, the archive, or `ID.dump.age` where it is encrypted; `ID.json`, its manifest,
+never changed; and `ID.state.json`, whether it is verified, pinned and on Google Drive. `ID.upload.json` is there while
+it is uploaded. An archive has its final name only when it is whole, and the manifest is written after it: so both
+together are a backup, and one alone is a rest. With uploads there are up to three more: `ID.files.jsonl.zst`, the
+index of all files; `ID.files.tar.zst`, a pack of the contents that no earlier set had; and `ID.files.sha256`, the
+digests of these contents. Later sets refer to the pack.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ from k9ops.backups.manifest import (
 )
 from k9ops.config.logging import get_logger
 from k9ops.errors import BackupDamaged, BackupNotFound
+
+#: Size of a digest in the list of a pack's contents.
+DIGEST_BYTES = 32
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
@@ -76,7 +81,12 @@ class Backup:
     @property
     def archive_path(self) -> Path:
         """The archive."""
-        return archive_path(self.folder, self.backup_id)
+        return archive_path(self.folder, self.backup_id, is_encrypted=self.is_encrypted)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether only a private key opens it."""
+        return self.manifest.encryption is not None
 
 
 @dataclass(frozen=True)
@@ -119,9 +129,60 @@ def make_backup_id(moment: datetime, run_id: uuid.UUID) -> str:
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}-{run_id.hex[-8:]}"
 
 
-def archive_path(folder: Path, backup_id: str) -> Path:
+def digests_of(backup: Backup) -> dict[Path, str]:
+    """Return the SHA-256 that each file of `files_of` must have, but for the manifest, which says so."""
+    uploads = backup.manifest.uploads
+    digests = [backup.manifest.sha256]
+    if uploads is not None and uploads.index_sha256 is not None:
+        digests.append(uploads.index_sha256)
+        for pack in uploads.packs:
+            digests += [pack.sha256, pack.contents_sha256]
+    return dict(zip(files_of(backup), digests, strict=False))
+
+
+def is_backup_id(name: str) -> bool:
+    """Tell whether a name has the form of `make_backup_id`."""
+    return _ID.fullmatch(name) is not None
+
+
+def files_of(backup: Backup) -> tuple[Path, ...]:
+    """Return every file that a copy of a backup needs: the archive first, the manifest last.
+
+    A pack of uploads is among the files of every backup that refers to it.
+    """
+    return (backup.archive_path, *uploads_files_of(backup), manifest_path(backup.folder, backup.backup_id))
+
+
+def uploads_files_of(backup: Backup) -> tuple[Path, ...]:
+    """Return the files that hold the uploads of a backup: its index, and packs with their lists of contents."""
+    uploads = backup.manifest.uploads
+    if uploads is None or uploads.index_sha256 is None:
+        return ()
+    files = [index_path(backup.folder, backup.backup_id, is_encrypted=backup.is_encrypted)]
+    for pack in uploads.packs:
+        files.append(pack_path(backup.folder, pack.backup_id, is_encrypted=backup.is_encrypted))
+        files.append(contents_path(backup.folder, pack.backup_id))
+    return tuple(files)
+
+
+def archive_path(folder: Path, backup_id: str, *, is_encrypted: bool = False) -> Path:
     """Return where the archive of a backup stands."""
-    return folder / f"{backup_id}.dump"
+    return folder / f"{backup_id}.dump{'.age' if is_encrypted else ''}"
+
+
+def index_path(folder: Path, backup_id: str, *, is_encrypted: bool) -> Path:
+    """Return where the index of the uploads of a backup stands."""
+    return folder / f"{backup_id}.files.jsonl.zst{'.age' if is_encrypted else ''}"
+
+
+def pack_path(folder: Path, backup_id: str, *, is_encrypted: bool) -> Path:
+    """Return where the pack stands that was made with a backup."""
+    return folder / f"{backup_id}.files.tar.zst{'.age' if is_encrypted else ''}"
+
+
+def contents_path(folder: Path, backup_id: str) -> Path:
+    """Return where the list of a pack's contents stands: their SHA-256 digests, 32 bytes each."""
+    return folder / f"{backup_id}.files.sha256"
 
 
 def manifest_path(folder: Path, backup_id: str) -> Path:
@@ -137,11 +198,6 @@ def state_path(folder: Path, backup_id: str) -> Path:
 def upload_path(folder: Path, backup_id: str) -> Path:
     """Return where it stands how far the upload of a backup is."""
     return folder / f"{backup_id}.upload.json"
-
-
-def files_of(backup: Backup) -> tuple[Path, ...]:
-    """Return all files of a backup that leave the building with it: the archive first, the manifest last."""
-    return (backup.archive_path, manifest_path(backup.folder, backup.backup_id))
 
 
 def partial_path(folder: Path, backup_id: str) -> Path:
@@ -254,7 +310,10 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_files(folder: Path, backup_id: str) -> None:
-    for make_path in (archive_path, manifest_path, upload_path):
+    for is_encrypted in (False, True):
+        archive_path(folder, backup_id, is_encrypted=is_encrypted).unlink(missing_ok=True)
+        index_path(folder, backup_id, is_encrypted=is_encrypted).unlink(missing_ok=True)
+    for make_path in (manifest_path, upload_path):
         make_path(folder, backup_id).unlink(missing_ok=True)
     fsync_folder(folder)
     state_path(folder, backup_id).unlink(missing_ok=True)
@@ -267,7 +326,7 @@ def _ids_in(folder: Path) -> Iterator[str]:
     found = set()
     for path in folder.iterdir():
         stem, _, suffix = path.name.partition(".")
-        if suffix in ("dump", "json", "state.json") and _ID.fullmatch(stem):
+        if suffix in ("dump", "dump.age", "json", "state.json") and is_backup_id(stem):
             found.add(stem)
     yield from found
 
@@ -280,6 +339,7 @@ def _read(folder: Path, backup_id: str) -> tuple[Backup | None, list[BackupProbl
         return None, []
     try:
         manifest = decode_manifest(manifest_file.read_bytes())
+        archive = archive_path(folder, backup_id, is_encrypted=manifest.encryption is not None)
         size_bytes = archive.stat().st_size
     except FileNotFoundError as exc:
         missing = "archive" if exc.filename == str(archive) else "manifest"
@@ -298,7 +358,31 @@ def _read(folder: Path, backup_id: str) -> tuple[Backup | None, list[BackupProbl
         reason = "Its manifest is not the one that was verified."
         problems.append(BackupProblem(manifest_file.name, reason))
         state = _without_proof(state, Verification(reason=reason))
-    return Backup(folder, manifest, state), problems
+    backup = Backup(folder, manifest, state)
+    lacking = _find_lacking(backup)
+    if lacking is not None:
+        problems.append(lacking)
+        failed = Verification(state="failed", reason=f"{lacking.name}: {lacking.reason}")
+        backup = Backup(folder, manifest, _without_proof(state, failed))
+    return backup, problems
+
+
+def _find_lacking(backup: Backup) -> BackupProblem | None:
+    """Return the first file of the uploads that is not there, or not of its size."""
+    uploads = backup.manifest.uploads
+    if uploads is None:
+        return None
+    sizes = [uploads.index_size_bytes]
+    for pack in uploads.packs:
+        sizes += [pack.size_bytes, pack.contents * DIGEST_BYTES]
+    for path, size_bytes in zip(uploads_files_of(backup), sizes, strict=False):
+        try:
+            found = path.stat().st_size
+        except OSError as exc:
+            return BackupProblem(path.name, f"It cannot be read: {exc.strerror}.")
+        if found != size_bytes:
+            return BackupProblem(path.name, f"It has {found} bytes; the manifest says {size_bytes}.")
+    return None
 
 
 def _without_proof(state: BackupState, verification: Verification) -> BackupState:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine
 
 from k9ops.backups.application import explain, has_readable_tokens, read_wishes, tell_application
-from k9ops.backups.catalogue import Backup, load_backup, make_backup_id
+from k9ops.backups.catalogue import Backup, load_backup, make_backup_id, update_state
 from k9ops.backups.create import create_backup, format_bytes
 from k9ops.backups.drive_jobs import retain_everywhere
-from k9ops.backups.manifest import Verification
+from k9ops.backups.keys import PrivateKeys, make_one_off_key
+from k9ops.backups.manifest import OpenedWith, UploadsVerification, Verification, fingerprint
 from k9ops.backups.retention import RetentionPolicy
 from k9ops.backups.verify import verify_backup
+from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.backup_settings import BackupStatus
-from k9ops.errors import PermanentError, RunInterrupted
+from k9ops.errors import K9opsError, PermanentError, RunInterrupted
 from k9ops.outcome import Execution, FollowUp, Outcome, skipped
 from k9ops.slot import parse_slot
+
+_LOG = get_logger("k9ops.backups")
+_WAYS: dict[OpenedWith | None, str] = {
+    None: "",
+    "private_key": " from its encrypted file with a private key",
+    "one_off_key": " from its encrypted file with a one-off key when it was made, and the file is unchanged",
+}
 
 
 def create(
     settings: Settings, engine: Engine, *, execution: Execution, slot: str | None, only_if_enabled: bool
 ) -> Outcome:
     """Make a backup, tell the web application, and ask for its verification.
+
+    An encrypted backup is restored at once, with a key that only this call has; the verification builds on that.
 
     Args:
         settings: Folder, limits.
@@ -39,8 +51,9 @@ def create(
     if only_if_enabled and not read_wishes(engine).wants_backups:
         return skipped("Automatic backups are switched off in the application's backup settings.")
     backup_id = make_backup_id(moment, execution.run_id)
+    one_off_key = make_one_off_key() if settings.recipients else None
     try:
-        backup = create_backup(settings, engine, backup_id=backup_id, execution=execution)
+        backup = create_backup(settings, engine, backup_id=backup_id, execution=execution, one_off_key=one_off_key)
     except RunInterrupted:
         raise
     except Exception as exc:
@@ -48,16 +61,45 @@ def create(
         raise
     size = format_bytes(backup.size_bytes)
     tell_application(engine, "partial", f"Backup {backup_id} ({size}) is made and not yet verified.")
-    message = f"Backup {backup_id}: {size}, {backup.manifest.row_count} rows of {len(backup.manifest.tables)} tables."
-    carries_tokens = has_readable_tokens(engine)
+    if one_off_key is not None:
+        rehearse(settings, backup, one_off_key, execution=execution)
+    problem = backup.manifest.uploads.problem if backup.manifest.uploads else None
+    carries_tokens = has_readable_tokens(engine) and not backup.is_encrypted
+    tables = len(backup.manifest.tables)
+    sentences = [f"Backup {backup_id}: {size}, {backup.manifest.row_count} rows of {tables} tables"]
+    sentences[0] += f"{_describe_uploads(backup)}."
+    if problem:
+        sentences.append(problem)
     if carries_tokens:
-        message += " It holds readable keys to Google Drive; `k9ops drive seal` ends that."
+        sentences.append("It holds readable keys to Google Drive; `k9ops drive seal` ends that.")
     return Outcome(
-        "succeeded",
-        message,
+        "partial" if problem else "succeeded",
+        " ".join(sentences),
         describe_backup(backup) | {"carries_drive_tokens": carries_tokens},
         follow_ups=(FollowUp("verify_backup", {"backup_id": backup_id}),),
     )
+
+
+def rehearse(settings: Settings, backup: Backup, one_off_key: PrivateKeys, *, execution: Execution) -> None:
+    """Restore an encrypted backup while this process can still open it; why that failed is stored with the backup.
+
+    A backup that an earlier attempt made stays as it is: its one-off key went with that attempt.
+    """
+    encryption = backup.manifest.encryption
+    if encryption is None or encryption.one_off_recipient not in one_off_key.public_keys:
+        return
+    try:
+        verify_backup(settings, backup, execution=execution, keys=one_off_key)
+    except RunInterrupted:
+        raise
+    except K9opsError as exc:
+        tried = Verification(
+            at=datetime.now(UTC),
+            reason=f"Restoring it with its one-off key failed: {exc.user_message}",
+            manifest_sha256=fingerprint(backup.manifest),
+        )
+        update_state(backup, lambda state: state.model_copy(update={"verification": tried}))
+        _LOG.warning("backup.unverified", backup_id=backup.backup_id, reason=tried.reason)
 
 
 def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_id: str) -> Outcome:
@@ -82,9 +124,11 @@ def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_i
     uploads = (FollowUp("upload_backup", {"backup_id": backup_id}),) if is_drive_wanted else ()
     if verification.state == "verified":
         message = (
-            f"Backup {backup_id} was restored: {verification.rows_compared} rows of"
+            f"Backup {backup_id} was restored{_WAYS[verification.opened_with]}: {verification.rows_compared} rows of"
             f" {verification.tables_compared} tables are as in its manifest."
         )
+        if verification.uploads is not None:
+            message += _describe_files(verification.uploads)
         if is_drive_wanted:
             tell_application(engine, "partial", f"{message} It is not on Google Drive yet.", about=backup_id)
         else:
@@ -133,14 +177,34 @@ def retain(settings: Settings, engine: Engine, *, execution: Execution | None = 
     return Outcome("succeeded", f"{deleted} backups {verb}{more}; {kept} kept.", evidence)
 
 
+def _describe_uploads(backup: Backup) -> str:
+    uploads = backup.manifest.uploads
+    if uploads is None:
+        return ""
+    return f", {uploads.files} files of {format_bytes(uploads.size_bytes)} ({format_bytes(uploads.new_bytes)} new)"
+
+
+def _describe_files(found: UploadsVerification) -> str:
+    text = f" All {found.files} files of the uploads folder are in it"
+    if found.contents_by_digest:
+        return f"{text}; {found.contents_by_digest} contents in packs that are unchanged since they were read."
+    return f"{text}."
+
+
 def describe_backup(backup: Backup) -> dict[str, Any]:
     """Return the evidence of a backup, JSON values."""
     manifest = backup.manifest
+    uploads = manifest.uploads
+    files = (
+        None if uploads is None else uploads.model_dump(mode="json", exclude={"packs"}) | {"packs": len(uploads.packs)}
+    )
     return {
         "backup_id": backup.backup_id,
         "size_bytes": backup.size_bytes,
         "sha256": manifest.sha256,
         "compression": manifest.compression,
+        "recipients": list(manifest.encryption.recipients) if manifest.encryption else [],
+        "uploads": files,
         "tables": len(manifest.tables),
         "rows": manifest.row_count,
         "server_version": manifest.server_version,

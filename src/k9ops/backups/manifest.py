@@ -8,19 +8,23 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from k9ops.errors import BackupDamaged
 
-MANIFEST_VERSION = 1
-STATE_VERSION = 1
+MANIFEST_VERSIONS = (1, 2)
+STATE_VERSIONS = (1,)
 
 Compression = Literal["zstd", "zstd-stream"]
 VerificationState = Literal["unverified", "verified", "failed"]
+OpenedWith = Literal["private_key", "one_off_key"]
 
 # Begins with a major number; `major_of` would fail on anything else.
 _Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}(\P{N}|$)")]
 _RowCount = Annotated[int, Field(ge=0)]
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# A manifest says no more than it must: these stand in it only where they say something.
+_SECOND_VERSION_FIELDS = ("encryption", "uploads")
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
@@ -49,11 +53,73 @@ class DatabaseShape(_FrozenRecord):
     icu_rules: str | None = None
 
 
+class Encryption(_FrozenRecord):
+    """How the files of a backup are encrypted.
+
+    Attributes:
+        format: `age`: version 1 of age-encryption.org, binary.
+        recipients: Public keys whose private keys open the files.
+        one_off_recipient: Public key of the key that only the process that made the backup had, to prove it.
+        plain_sha256: Digest of the archive as it is before encryption, hexadecimal.
+        plain_size_bytes: Its size.
+    """
+
+    format: Literal["age"] = "age"
+    recipients: tuple[str, ...] = Field(min_length=1)
+    one_off_recipient: str | None = None
+    plain_sha256: _Digest
+    plain_size_bytes: int = Field(ge=0)
+
+
+class Pack(_FrozenRecord):
+    """A file with the contents of uploads that were new when it was written; later sets refer to it.
+
+    Attributes:
+        backup_id: Of the set it was made with, which may be gone.
+        size_bytes: Size of the file, encrypted where it is.
+        sha256: Digest of the file, hexadecimal.
+        contents: How many contents it holds.
+        contents_sha256: Digest of the list of their digests, hexadecimal.
+    """
+
+    backup_id: str
+    size_bytes: int = Field(ge=0)
+    sha256: _Digest
+    contents: int = Field(ge=1)
+    contents_sha256: _Digest
+
+
+class Uploads(_FrozenRecord):
+    """The uploads folder as part of a backup.
+
+    Attributes:
+        files: Stored files.
+        size_bytes: Of all stored files together, each counted.
+        new_bytes: Of the contents that no earlier set had.
+        missing: Files that could not be stored; the index says why.
+        skipped: Links, sockets and the like, which are listed and not stored.
+        index_size_bytes: Size of the index; None when the folder could not be read at all.
+        index_sha256: Digest of the index, hexadecimal.
+        packs: Those that hold the contents, the own one first.
+        problem: Why the set lacks files, for a person; None when it lacks none.
+    """
+
+    files: int = Field(ge=0)
+    size_bytes: int = Field(ge=0)
+    new_bytes: int = Field(ge=0)
+    missing: int = Field(ge=0)
+    skipped: int = Field(ge=0)
+    index_size_bytes: int | None = None
+    index_sha256: _Digest | None = None
+    packs: tuple[Pack, ...] = ()
+    problem: str | None = None
+
+
 class Manifest(_FrozenRecord):
     """What was backed up, from where, and how to tell that the archive is still that.
 
     Attributes:
-        manifest_version: Of this form.
+        manifest_version: Of this form: 1 says all of a plain archive, 2 is needed for what came later.
         backup_id: Also the name of the files.
         database: Name of the database.
         shape: Its encoding and locale.
@@ -62,8 +128,8 @@ class Manifest(_FrozenRecord):
         snapshot_at: The moment whose data the archive holds.
         started_at: When the work began.
         finished_at: When the archive was whole.
-        size_bytes: Size of the archive.
-        sha256: Digest of the archive, hexadecimal.
+        size_bytes: Size of the archive file, encrypted where it is.
+        sha256: Digest of that file, hexadecimal.
         compression: `zstd` is inside the archive, made by pg_dump; `zstd-stream` is one zstd frame around it.
         uncompressed_bytes: Size before `zstd-stream`; None with `zstd`.
         tables: Exact row count of each table in the snapshot, by `schema.table`.
@@ -71,9 +137,11 @@ class Manifest(_FrozenRecord):
         owners: Roles that own something in the database.
         grantees: Other roles that its privileges and policies name.
         k9ops_version: That wrote it.
+        encryption: None for a plain archive.
+        uploads: The uploads folder; None when the settings name none.
     """
 
-    manifest_version: Literal[1]
+    manifest_version: Literal[1, 2]
     backup_id: str
     database: str
     shape: DatabaseShape
@@ -83,7 +151,7 @@ class Manifest(_FrozenRecord):
     started_at: AwareDatetime
     finished_at: AwareDatetime
     size_bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: _Digest
     compression: Compression
     uncompressed_bytes: int | None = None
     tables: Mapping[str, _RowCount]
@@ -91,6 +159,14 @@ class Manifest(_FrozenRecord):
     owners: tuple[str, ...]
     grantees: tuple[str, ...]
     k9ops_version: str
+    encryption: Encryption | None = None
+    uploads: Uploads | None = None
+
+    @model_validator(mode="after")
+    def _check_version(self) -> Manifest:
+        if self.manifest_version == 1 and any(getattr(self, name) is not None for name in _SECOND_VERSION_FIELDS):
+            raise ValueError("manifest_version 1 has no such field")
+        return self
 
     @property
     def server_major(self) -> int:
@@ -116,6 +192,22 @@ class TableDifference(_FrozenRecord):
     found: int | None
 
 
+class UploadsVerification(_FrozenRecord):
+    """What was proven of the uploads of a backup.
+
+    Attributes:
+        files: Files whose content was found.
+        size_bytes: Of all these files together.
+        contents_read: Contents that were read from the packs and hashed.
+        contents_by_digest: Contents in packs that no key here opens: the file is unchanged since it was written.
+    """
+
+    files: int
+    size_bytes: int
+    contents_read: int
+    contents_by_digest: int
+
+
 class Verification(_FrozenRecord):
     """What a restore of the backup showed.
 
@@ -127,6 +219,9 @@ class Verification(_FrozenRecord):
         tables_compared: Number of tables.
         rows_compared: Number of restored rows.
         differences: Tables that differ.
+        opened_with: What decrypted an encrypted backup for the restore; None for a plain one, or when it was not
+            restored.
+        uploads: Of the uploads folder; None where the backup has none, or they were not looked at.
         reason: Why it is not `verified`, for a person.
         manifest_sha256: `fingerprint` of the manifest that it was compared with.
     """
@@ -138,6 +233,8 @@ class Verification(_FrozenRecord):
     tables_compared: int = 0
     rows_compared: int = 0
     differences: tuple[TableDifference, ...] = ()
+    opened_with: OpenedWith | None = None
+    uploads: UploadsVerification | None = None
     reason: str | None = None
     manifest_sha256: str | None = None
 
@@ -211,7 +308,11 @@ def fingerprint(manifest: Manifest) -> str:
 
 def encode(record: Manifest | BackupState) -> bytes:
     """Return the JSON text of a manifest or state, one line a field, for a person with `less`."""
-    text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, indent=2)
+    document = record.model_dump(mode="json")
+    for name in _SECOND_VERSION_FIELDS:
+        if document.get(name, ...) is None:
+            del document[name]
+    text = json.dumps(document, ensure_ascii=False, indent=2)
     return text.encode() + b"\n"
 
 
@@ -221,7 +322,7 @@ def decode_manifest(content: bytes) -> Manifest:
     Raises:
         BackupDamaged: It is not one, or of a version that this k9ops does not know.
     """
-    return _decode(content, Manifest, "manifest_version", MANIFEST_VERSION, "manifest")
+    return _decode(content, Manifest, "manifest_version", MANIFEST_VERSIONS, "manifest")
 
 
 def decode_state(content: bytes) -> BackupState:
@@ -230,18 +331,19 @@ def decode_state(content: bytes) -> BackupState:
     Raises:
         BackupDamaged: It is not one, or of a version that this k9ops does not know.
     """
-    return _decode(content, BackupState, "state_version", STATE_VERSION, "state file")
+    return _decode(content, BackupState, "state_version", STATE_VERSIONS, "state file")
 
 
-def _decode(content: bytes, kind: type[_Record], version_key: str, version: int, word: str) -> _Record:
+def _decode(content: bytes, kind: type[_Record], version_key: str, versions: tuple[int, ...], word: str) -> _Record:
     try:
         data: Any = json.loads(content)
     except (ValueError, RecursionError) as exc:
         raise BackupDamaged(f"The {word} is not JSON.", error=str(exc)) from exc
     if not isinstance(data, dict) or version_key not in data:
         raise BackupDamaged(f"The {word} has no {version_key}.")
-    if data[version_key] != version:
-        raise BackupDamaged(f"The {word} is of version {data[version_key]}; this k9ops reads version {version}.")
+    if data[version_key] not in versions:
+        known = " and ".join(map(str, versions))
+        raise BackupDamaged(f"The {word} is of version {data[version_key]}; this k9ops reads version {known}.")
     try:
         return kind.model_validate(data)
     except ValidationError as exc:

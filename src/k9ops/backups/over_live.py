@@ -10,11 +10,12 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import create_engine
 
-from k9ops.backups.archives import check_digest
+from k9ops.backups.archives import check_digest, check_key
 from k9ops.backups.catalogue import Backup
 from k9ops.backups.connections import DatabaseTarget, Session, open_session, target_of
 from k9ops.backups.create import create_backup
 from k9ops.backups.databases import copy_properties, database_exists
+from k9ops.backups.keys import PrivateKeys, find_keys_of
 from k9ops.backups.restore import RestoreReport, open_maintenance_session, restored_beside
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
@@ -55,7 +56,12 @@ class OverLiveReport:
 
 
 def restore_over_live(
-    settings: Settings, backup: Backup, *, execution: Execution, safety_backup_id: str
+    settings: Settings,
+    backup: Backup,
+    *,
+    execution: Execution,
+    safety_backup_id: str,
+    keys: PrivateKeys | None = None,
 ) -> OverLiveReport:
     """Replace the live database by a backup, with a safety backup first; the live one is kept, renamed.
 
@@ -67,6 +73,7 @@ def restore_over_live(
         backup: From `load_backup`.
         execution: Asked whether to stop, until the renames; told the bytes.
         safety_backup_id: From `make_backup_id`.
+        keys: Open an encrypted backup; None takes those of `K9OPS_BACKUP_IDENTITY_FILE`.
 
     Raises:
         K9opsError: As `create_backup` and `restore_backup`; the live database is as it was.
@@ -76,12 +83,16 @@ def restore_over_live(
     with open_maintenance_session(settings) as session:
         if not database_exists(session, live):
             raise DatabaseInvalid(f"There is no database {live}; restore into a new one of this name.")
+        keys = find_keys_of(settings, backup.manifest, keys)
         check_digest(backup, execution=execution)
+        check_key(backup, keys)
+        # The uploads stay as they are; to store them again would only keep a person waiting.
+        without_uploads = settings.model_copy(update={"uploads_dir": None})
         safety = create_backup(
-            settings, create_engine(settings.sqlalchemy_url), backup_id=safety_backup_id, execution=execution
+            without_uploads, create_engine(settings.sqlalchemy_url), backup_id=safety_backup_id, execution=execution
         )
         check_digest(safety, execution=execution)
-        with restored_beside(settings, backup, session, execution=execution) as (name, restored):
+        with restored_beside(settings, backup, session, execution=execution, keys=keys) as (name, restored):
             cancelled_runs = _cancel_open_runs(target.with_database(name))
             not_copied = copy_properties(session, live, name)
             execution.check_stop()

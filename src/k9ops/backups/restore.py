@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from k9ops.backups.archives import check_digest
+from k9ops.backups.archives import check_digest, check_key
 from k9ops.backups.catalogue import Backup
 from k9ops.backups.connections import (
     DatabaseTarget,
@@ -21,6 +21,7 @@ from k9ops.backups.connections import (
     target_of,
 )
 from k9ops.backups.databases import database_exists
+from k9ops.backups.keys import PrivateKeys, find_keys_of
 from k9ops.backups.restoring import compare_rows, describe_differences, restore_archive
 from k9ops.backups.scratch import drop_stale_scratch_databases, scratch_database
 from k9ops.config.logging import get_logger
@@ -65,7 +66,9 @@ class RestoreReport:
     duration_s: float
 
 
-def restore_backup(settings: Settings, backup: Backup, *, database: str, execution: Execution) -> RestoreReport:
+def restore_backup(
+    settings: Settings, backup: Backup, *, database: str, execution: Execution, keys: PrivateKeys | None = None
+) -> RestoreReport:
     """Restore a backup into a new database of the live server.
 
     It is restored under a scratch name and renamed when every table is compared: whatever happens, no half
@@ -77,8 +80,10 @@ def restore_backup(settings: Settings, backup: Backup, *, database: str, executi
         backup: From `load_backup`.
         database: Name of the new database.
         execution: Asked whether to stop; told the bytes restored.
+        keys: Open an encrypted backup; None takes those of `K9OPS_BACKUP_IDENTITY_FILE`.
 
     Raises:
+        KeyUnsuitable: The backup is encrypted, and no key opens it; no database was made.
         DatabaseInvalid: The name is taken or too long, or the role may not create databases.
         BackupDamaged: The archive is not what was written.
         VerificationFailed: The restored rows are not those of the manifest.
@@ -91,7 +96,7 @@ def restore_backup(settings: Settings, backup: Backup, *, database: str, executi
     with open_maintenance_session(settings) as session:
         if database_exists(session, database):
             raise taken
-        with restored_beside(settings, backup, session, execution=execution) as (name, report):
+        with restored_beside(settings, backup, session, execution=execution, keys=keys) as (name, report):
             try:
                 session.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(database)))
             except psycopg.errors.DuplicateDatabase as exc:
@@ -128,17 +133,19 @@ def open_maintenance_session(settings: Settings) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def restored_beside(
-    settings: Settings, backup: Backup, session: Session, *, execution: Execution
+    settings: Settings, backup: Backup, session: Session, *, execution: Execution, keys: PrivateKeys | None = None
 ) -> Iterator[tuple[str, RestoreReport]]:
     """Restore and compare under a scratch name; the database goes at the end of the block unless it was renamed."""
     started = time.monotonic()
+    keys = find_keys_of(settings, backup.manifest, keys)
     check_digest(backup, execution=execution)
+    check_key(backup, keys)
     drop_stale_scratch_databases(session)
     owners_note = _find_owners_note(session, backup)
     with scratch_database(session, backup.manifest.shape) as name:
         target = target_of(settings.sqlalchemy_url, settings).with_database(name)
         options = ("--no-owner", "--no-privileges") if owners_note else ()
-        restore_archive(settings, backup, target, session, options=options, execution=execution)
+        restore_archive(settings, backup, target, session, options=options, execution=execution, keys=keys)
         rows, differences = compare_rows(target, backup.manifest.tables, execution=execution)
         if differences:
             raise VerificationFailed(describe_differences(differences), backup_id=backup.backup_id)

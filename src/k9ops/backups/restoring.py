@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from k9ops.backups.archives import read_for_restore
@@ -9,6 +10,7 @@ from k9ops.backups.catalogue import Backup
 from k9ops.backups.clients import choose_client, find_clients
 from k9ops.backups.connections import DatabaseTarget, Session, open_session
 from k9ops.backups.databases import server_version
+from k9ops.backups.keys import PrivateKeys
 from k9ops.backups.manifest import TableDifference, major_of
 from k9ops.backups.programs import run_program
 from k9ops.backups.snapshot import count_rows
@@ -44,6 +46,7 @@ def restore_archive(
     *,
     options: Sequence[str],
     execution: Execution,
+    keys: PrivateKeys | None = None,
 ) -> None:
     """Restore an archive into an empty database; the first error ends it.
 
@@ -54,6 +57,7 @@ def restore_archive(
         session: To another database of the same server.
         options: For pg_restore, e.g. `--no-owner`.
         execution: Asked whether to stop; told the bytes of the archive that were read.
+        keys: Open an encrypted archive.
 
     Raises:
         BackupDamaged: pg_restore or the decompression cannot make sense of the archive.
@@ -74,14 +78,15 @@ def restore_archive(
     def is_busy() -> bool:
         return session.execute(_BUSY, [target.database]).fetchone() is not None
 
-    result = run_program(
-        [client.pg_restore, "--format=custom", "--exit-on-error", *options],
-        target=target.with_options(_INDEX_MEMORY),
-        execution=execution,
-        stall_s=settings.backup_stall_s,
-        source=read_for_restore(backup, report_bytes=report_bytes),
-        is_busy=is_busy,
-    )
+    with contextlib.closing(read_for_restore(backup, report_bytes=report_bytes, keys=keys)) as source:
+        result = run_program(
+            [client.pg_restore, "--format=custom", "--exit-on-error", *options],
+            target=target.with_options(_INDEX_MEMORY),
+            execution=execution,
+            stall_s=settings.backup_stall_s,
+            source=source,
+            is_busy=is_busy,
+        )
     if result.return_code == 0 and not result.first_error:
         return
     session.execute("SELECT 1")

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from k9ops.backups.catalogue import Backup, delete_backup, list_backups, sweep
 from k9ops.backups.manifest import VerificationState
+from k9ops.backups.uploads_packs import remove_unreferenced_packs
 from k9ops.config.settings import Settings
 from k9ops.errors import BackupNotFound, PolicyInvalid
 
@@ -82,7 +83,7 @@ class RetentionReport:
     Attributes:
         kept: Backups that stay; also those pinned while it ran, and those that something else holds.
         deleted: Backups that went, or would with `dry_run`.
-        freed_bytes: Size of their archives.
+        freed_bytes: Size of their archives, and of packs of uploads that no backup refers to any more.
         dry_run: Whether nothing was touched.
     """
 
@@ -173,6 +174,8 @@ def apply_retention(
         except BackupNotFound:
             continue
     freed_bytes = sum(decision.backup.size_bytes for decision in deleted)
+    if not dry_run:
+        freed_bytes += remove_unreferenced_packs(settings.backup_dir)
     return RetentionReport(tuple(kept), tuple(deleted), freed_bytes, dry_run)
 
 

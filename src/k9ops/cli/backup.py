@@ -6,20 +6,30 @@ from typing import Annotated
 
 import typer
 
-from k9ops.backups.catalogue import list_backups, load_backup
+from k9ops.backups.catalogue import list_backups, load_backup, uploads_files_of
 from k9ops.backups.catalogue import pin as pin_backup
 from k9ops.backups.catalogue import unpin as unpin_backup
 from k9ops.backups.jobs import retain
+from k9ops.backups.uploads_read import read_index
 from k9ops.backups.verify import verify_backup
 from k9ops.broker.jobs import find_actor
 from k9ops.cli.backup_restore import restore
-from k9ops.cli.backup_view import backup_document, print_backup, print_backups, print_decisions, print_verification
+from k9ops.cli.backup_view import (
+    backup_document,
+    entry_document,
+    print_backup,
+    print_backups,
+    print_decisions,
+    print_entries,
+    print_verification,
+)
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.follow import find_follow_ups
 from k9ops.cli.inline import execute_here, run_here
 from k9ops.cli.jobs import SUCCESS_STATES
 from k9ops.cli.names import BackupId, load_broker
 from k9ops.cli.output import JsonFlag, print_json, print_remark, print_text
+from k9ops.cli.private_key import IdentityOption, require_keys, take_keys
 from k9ops.cli.progress import show_progress
 from k9ops.cli.run_view import print_outcome
 from k9ops.cli.session import open_settings
@@ -85,13 +95,38 @@ def show(backup_id: BackupId, as_json: JsonFlag = False) -> None:
         print_backup(backup, settings.zone)
 
 
-@app.command("verify")
-def verify_command(backup_id: BackupId, as_json: JsonFlag = False) -> None:
-    """Restore a backup into a scratch database and compare every table; exits 1 unless it is verified."""
+@app.command("files")
+def files(
+    backup_id: BackupId,
+    missing: Annotated[bool, typer.Option("--missing", help="Only what could not be stored, with the reason.")] = False,
+    identity: IdentityOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the uploads of a backup; with --missing, what could not be stored and why. Needs no database."""
     settings = open_settings()
     backup = load_backup(settings.backup_dir, backup_id)
+    if not uploads_files_of(backup):
+        raise ParamsInvalid(f"Backup {backup.backup_id} has no uploads.")
+    entries = read_index(backup, require_keys(settings, backup, identity))
+    chosen = (entry for entry in entries if entry.problem is not None or not missing)
+    if as_json:
+        print_json({"backup_id": backup.backup_id, "files": [entry_document(entry) for entry in chosen]})
+    else:
+        print_entries(chosen)
+
+
+@app.command("verify")
+def verify_command(backup_id: BackupId, identity: IdentityOption = None, as_json: JsonFlag = False) -> None:
+    """Restore a backup into a scratch database and compare every table; exits 1 unless it is verified.
+
+    An encrypted backup is restored with its private key; without it only its digest is proven.
+    """
+    settings = open_settings()
+    backup = load_backup(settings.backup_dir, backup_id)
+    keys = take_keys(identity)
     with show_progress(f"Verifying {backup.backup_id}", is_silent=as_json) as display:
-        verification = verify_backup(settings, backup, execution=Execution(report_progress=display.report))
+        execution = Execution(report_progress=display.report)
+        verification = verify_backup(settings, backup, execution=execution, keys=keys)
     if as_json:
         print_json({"backup_id": backup.backup_id, "verification": verification.model_dump(mode="json")})
     else:

@@ -6,15 +6,19 @@ import sys
 import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from k9ops.backups.catalogue import Backup, load_backup, make_backup_id
+from k9ops.backups.keys import PrivateKeys
 from k9ops.backups.over_live import OverLiveReport, restore_over_live
 from k9ops.backups.restore import RestoreReport, restore_backup
+from k9ops.backups.uploads_restore import UploadsReport, restore_uploads
 from k9ops.cli.names import BackupId
-from k9ops.cli.output import JsonFlag, format_duration, print_fields, print_json, print_remark, print_text
+from k9ops.cli.output import JsonFlag, format_bytes, format_duration, print_fields, print_json, print_remark, print_text
+from k9ops.cli.private_key import IdentityOption, require_keys
 from k9ops.cli.progress import show_progress
 from k9ops.cli.session import open_settings
 from k9ops.config.settings import Settings
@@ -34,6 +38,11 @@ def restore(
         str | None,
         typer.Option("--confirm", metavar="NAME", help="With --over-live: the live database's name, not to be asked."),
     ] = None,
+    files_into: Annotated[
+        Path | None,
+        typer.Option("--files-into", metavar="DIR", help="Restore the uploads too, into this new folder, first."),
+    ] = None,
+    identity: IdentityOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Restore a backup into a new database beside the live one, and compare every table.
@@ -47,11 +56,31 @@ def restore(
     if confirm is not None and not over_live:
         raise ParamsInvalid("--confirm goes with --over-live.")
     backup = load_backup(settings.backup_dir, backup_id)
+    keys = require_keys(settings, backup, identity)
     if over_live:
         _confirm(settings, backup, confirm, may_ask=not as_json)
-        _restore_over_live(settings, backup, as_json=as_json)
+    files = None
+    if files_into is not None:
+        files = _restore_files(settings, backup, files_into, keys, as_json=as_json)
+    if over_live:
+        _restore_over_live(settings, backup, keys, files, as_json=as_json)
     else:
-        _restore_beside(settings, backup, into or _make_name(settings, backup), as_json=as_json)
+        _restore_beside(settings, backup, into or _make_name(settings, backup), keys, files, as_json=as_json)
+
+
+def _restore_files(
+    settings: Settings, backup: Backup, into: Path, keys: PrivateKeys | None, *, as_json: bool
+) -> UploadsReport:
+    with show_progress(f"Restoring files into {into}", is_silent=as_json) as display:
+        execution = Execution(report_progress=display.report)
+        report = restore_uploads(settings, backup, into=into, execution=execution, keys=keys)
+    if not as_json:
+        print_text(f"{report.files:,} files of {format_bytes(report.size_bytes)} are restored into {report.folder}.")
+        if report.links:
+            print_remark(f"{report.links} links are not restored.")
+        if report.missing:
+            print_remark(f"{report.missing} names could not be stored when the backup was made.")
+    return report
 
 
 def _make_name(settings: Settings, backup: Backup) -> str:
@@ -78,24 +107,34 @@ def _confirm(settings: Settings, backup: Backup, given: str | None, *, may_ask: 
         raise ParamsInvalid(f"{given!r} is not the name of the live database, {live}: nothing was changed.")
 
 
-def _restore_beside(settings: Settings, backup: Backup, database: str, *, as_json: bool) -> None:
+def _restore_beside(
+    settings: Settings,
+    backup: Backup,
+    database: str,
+    keys: PrivateKeys | None,
+    files: UploadsReport | None,
+    *,
+    as_json: bool,
+) -> None:
     with show_progress(f"Restoring into {database}", is_silent=as_json) as display:
         execution = Execution(report_progress=display.report)
-        report = restore_backup(settings, backup, database=database, execution=execution)
+        report = restore_backup(settings, backup, database=database, execution=execution, keys=keys)
     if as_json:
-        print_json(asdict(report))
+        print_json(asdict(report) | ({"uploads": asdict(files)} if files else {}))
         return
     print_text(f"Backup {backup.backup_id} is restored into the new database {report.database}.")
     _print_report(report)
 
 
-def _restore_over_live(settings: Settings, backup: Backup, *, as_json: bool) -> None:
+def _restore_over_live(
+    settings: Settings, backup: Backup, keys: PrivateKeys | None, files: UploadsReport | None, *, as_json: bool
+) -> None:
     safety_backup_id = make_backup_id(datetime.now(UTC), uuid.uuid4())
     with show_progress("Safety backup, then restore", is_silent=as_json) as display:
         execution = Execution(report_progress=display.report)
-        report = restore_over_live(settings, backup, execution=execution, safety_backup_id=safety_backup_id)
+        report = restore_over_live(settings, backup, execution=execution, safety_backup_id=safety_backup_id, keys=keys)
     if as_json:
-        print_json(asdict(report))
+        print_json(asdict(report) | ({"uploads": asdict(files)} if files else {}))
         return
     print_text(f"Backup {backup.backup_id} is the live database {report.restore.database} now.")
     _print_report(report.restore)

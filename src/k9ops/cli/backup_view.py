@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.console import RenderableType
 
 from k9ops.backups.catalogue import Backup, BackupListing
-from k9ops.backups.manifest import Verification
+from k9ops.backups.manifest import OpenedWith, Uploads, UploadsVerification, Verification
+from k9ops.backups.uploads_scan import Entry, show_path
 from k9ops.cli.output import (
     format_bytes,
     format_duration,
@@ -22,6 +24,11 @@ from k9ops.cli.output import (
 )
 
 _COMPRESSIONS = {"zstd": "zstd, by pg_dump", "zstd-stream": "zstd, around the archive"}
+
+_KEYS: dict[OpenedWith | None, str] = {
+    "private_key": "a private key",
+    "one_off_key": "the one-off key of the process that made it",
+}
 
 
 def print_backups(listing: BackupListing, zone: ZoneInfo) -> None:
@@ -57,7 +64,9 @@ def print_backup(backup: Backup, zone: ZoneInfo) -> None:
             "server": f"PostgreSQL {manifest.server_version}, pg_dump {manifest.client_version}",
             "size": f"{format_bytes(backup.size_bytes)} ({backup.size_bytes:,} bytes)",
             "compression": _COMPRESSIONS[manifest.compression],
+            "encrypted to": "\n".join(manifest.encryption.recipients) if manifest.encryption else None,
             "SHA-256": manifest.sha256,
+            "uploads": _describe_uploads(manifest.uploads) if manifest.uploads else None,
             "Google Drive": _describe_copy(backup, zone),
             "revisions": ", ".join(f"{schema} {name}" for schema, name in manifest.schema_revision.items()) or None,
             "pinned": _describe_pin(backup, zone),
@@ -78,6 +87,8 @@ def print_verification(verification: Verification, zone: ZoneInfo) -> None:
             "verification": style_state(verification.state),
             "verified at": format_moment(verification.at, zone) if verification.at else None,
             "compared": compared if verification.tables_compared else None,
+            "files": _describe_found(verification.uploads) if verification.uploads else None,
+            "opened with": _KEYS.get(verification.opened_with),
             "verified in": format_duration(verification.duration_s) if verification.duration_s else None,
             "reason": verification.reason,
         }
@@ -105,6 +116,18 @@ def print_decisions(evidence: dict[str, Any]) -> None:
             print_remark(f"What is on Google Drive stays for now: {drive['problem']}")
 
 
+def print_entries(entries: Iterable[Entry]) -> None:
+    """Print names of the uploads folder, a line each as they come: there may be very many."""
+    for entry in entries:
+        size = format_bytes(entry.size_bytes) if entry.sha256 else entry.kind
+        print_text(f"{size:>10}  {show_path(entry.path)}{f'  {entry.problem}' if entry.problem else ''}")
+
+
+def entry_document(entry: Entry) -> dict[str, Any]:
+    """Return the JSON form of a name of the uploads folder."""
+    return asdict(entry) | {"path": show_path(entry.path), "target": entry.target and show_path(entry.target)}
+
+
 def backup_document(backup: Backup) -> dict[str, Any]:
     """Return the JSON form of a backup."""
     return {
@@ -118,6 +141,20 @@ def backup_document(backup: Backup) -> dict[str, Any]:
 def _describe_copy(backup: Backup, zone: ZoneInfo) -> str | None:
     copy = backup.state.drive_copy
     return None if copy is None else f"since {format_moment(copy.at, zone)}, {len(copy.files)} files compared"
+
+
+def _describe_uploads(uploads: Uploads) -> str:
+    size, new = format_bytes(uploads.size_bytes), format_bytes(uploads.new_bytes)
+    lines = [f"{uploads.files:,} files of {size}, {new} of them new, in {len(uploads.packs)} packs"]
+    return "\n".join([*lines, *filter(None, [uploads.problem])])
+
+
+def _describe_found(found: UploadsVerification) -> str:
+    by_digest = f", {found.contents_by_digest:,} in unchanged packs that were not opened"
+    return (
+        f"all {found.files:,} of {format_bytes(found.size_bytes)}: {found.contents_read:,} contents read"
+        f"{by_digest if found.contents_by_digest else ''}"
+    )
 
 
 def _describe_pin(backup: Backup, zone: ZoneInfo) -> str | None:

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from k9ops.cli.checks.backups import check_backup_folder, check_clients, check_last_backup
+from k9ops.cli.checks.backups import (
+    check_backup_folder,
+    check_backup_keys,
+    check_clients,
+    check_last_backup,
+    check_uploads_folder,
+)
 from k9ops.cli.checks.broker import check_broker
 from k9ops.cli.checks.clocks import check_clocks
 from k9ops.cli.checks.database import check_application, check_database, check_migrations
@@ -59,9 +65,11 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("redis", lambda: check_broker(settings)),
         ("pg_dump", lambda: check_clients(settings)),
         ("backup folder", lambda: check_backup_folder(settings)),
+        ("uploads folder", lambda: check_uploads_folder(settings)),
         ("last backup", lambda: check_last_backup(settings)),
         ("drive credentials", check_drive_credentials),
         ("google drive", lambda: check_drive(settings)),
+        ("backup keys", lambda: check_backup_keys(settings)),
         ("scheduler", lambda: check_scheduler(settings)),
         ("actors", check_actors),
         ("clocks", lambda: check_clocks(settings)),

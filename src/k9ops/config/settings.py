@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+import pyrage
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
@@ -31,6 +32,7 @@ _RESULT_DATABASE = 2
 _MAX_DAYS = 36_500  # with more, a cutoff lies before any date that there is
 _MOST_KEYS = 2
 _ENCODE = "has special characters in its password: write them percent-encoded, such as %40 for @"
+_SECRET_KEY = re.compile(r"age-secret-key", re.IGNORECASE)
 
 
 def _setting(
@@ -209,6 +211,22 @@ class Settings(BaseSettings):
         unit="bytes",
         ge=0,
     )
+    backup_recipients: str = _setting(
+        "K9OPS_BACKUP_RECIPIENTS",
+        "",
+        "Public keys (`age1…`), separated by commas: each of their private keys opens the backups; empty means that"
+        " backups are not encrypted.",
+    )
+    uploads_dir: Path | None = _setting(
+        "K9OPS_UPLOADS_DIR",
+        None,
+        "Folder of the web application's photos and attachments, backed up with the database; empty means none.",
+    )
+    backup_identity_file: Path | None = _setting(
+        "K9OPS_BACKUP_IDENTITY_FILE",
+        None,
+        "File with a private key of age, on a machine that only verifies; empty where backups are made.",
+    )
     verify_database_url: SecretStr = _setting(
         "K9OPS_VERIFY_DATABASE_URL",
         SecretStr(""),
@@ -304,6 +322,25 @@ class Settings(BaseSettings):
             raise ValueError("must be an IANA time zone such as Asia/Riyadh")
         return name
 
+    @field_validator("backup_recipients")
+    @classmethod
+    def _check_recipients(cls, text: str) -> str:
+        if _SECRET_KEY.search(text):
+            raise ValueError("this is a private key: keep it away from here, and set its public key, age1…")
+        for name in _split_names(text):
+            try:
+                pyrage.x25519.Recipient.from_str(name)
+            except pyrage.RecipientError as exc:
+                raise ValueError("must be public keys such as age1…, separated by commas") from exc
+        return text
+
+    @field_validator("backup_identity_file")
+    @classmethod
+    def _check_identity_file(cls, path: Path | None) -> Path | None:
+        if path is not None and _SECRET_KEY.search(str(path)):
+            raise ValueError("must be the name of a file that holds the private key, not the key")
+        return path
+
     @field_validator("database_url", "verify_database_url")
     @classmethod
     def _check_postgresql(cls, secret: SecretStr) -> SecretStr:
@@ -347,6 +384,8 @@ class Settings(BaseSettings):
     def _check_limits(self) -> Settings:
         if self.backup_hard_limit_s <= self.backup_soft_limit_s:
             raise ValueError("K9OPS_BACKUP_HARD_LIMIT_S must be greater than K9OPS_BACKUP_SOFT_LIMIT_S")
+        if self.uploads_dir is not None and self.backup_dir.resolve().is_relative_to(self.uploads_dir.resolve()):
+            raise ValueError("K9OPS_BACKUP_DIR must not stand in K9OPS_UPLOADS_DIR: backups would hold each other")
         return self
 
     @property
@@ -358,6 +397,11 @@ class Settings(BaseSettings):
     def secret_keys(self) -> tuple[bytes, ...]:
         """The keys of `K9OPS_SECRET_KEY`, the one that seals first; none when it is not set."""
         return decode_keys(self.secret_key.get_secret_value())
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Public keys to which backups are encrypted, each once; none means that they are not."""
+        return tuple(dict.fromkeys(_split_names(self.backup_recipients)))
 
     @property
     def sqlalchemy_url(self) -> URL:
@@ -399,6 +443,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from `load_settings` only, which keeps note of where each came from."""
         return (init_settings,)
+
+
+def _split_names(text: str) -> list[str]:
+    return [name for name in re.split(r"[,\s]+", text) if name]
 
 
 def _has_plain_authority(text: str) -> bool:
@@ -464,7 +512,8 @@ def _explain(error: ValidationError, texts: Mapping[str, str], given: Mapping[st
         name = str(item["loc"][0])
         field = Settings.model_fields[name]
         variable = given.get(name, variable_names(field)[0])
-        value = "(secret)" if field_is_secret(field) else repr(texts.get(name, ""))
+        text = texts.get(name, "")
+        value = "(secret)" if field_is_secret(field) or _SECRET_KEY.search(text) else repr(text)
         lines.append(f"{variable} = {value}: {message}.")
     return "\n".join(lines)
 

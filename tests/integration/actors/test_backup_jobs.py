@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from sqlalchemy import Engine, text
 
@@ -14,7 +16,7 @@ from k9ops.backups import jobs
 from k9ops.backups.catalogue import archive_path, list_backups
 from k9ops.config.settings import Settings
 from k9ops.db.sample import seed
-from k9ops.errors import BackupDamaged, DiskFull, K9opsError, ParamsInvalid
+from k9ops.errors import BackupDamaged, DiskFull, K9opsError, ParamsInvalid, RunInterrupted
 from k9ops.outcome import Execution, Outcome
 
 SLOT = "2026-11-24T02:00:00+03:00"
@@ -146,3 +148,51 @@ def test_retain_takes_the_days_from_the_application(seeded: Engine, settings: Se
     assert (outcome.state, len(outcome.evidence["deleted"])) == ("succeeded", 2)
     (left,) = list_backups(settings.backup_dir).backups
     assert left.backup_id == made.evidence["backup_id"]
+
+
+def test_create_and_verify_of_an_encrypted_backup_are_green_once_a_private_key_has_opened_one(
+    seeded: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    encrypting = settings.model_copy(update={"backup_recipients": str(identity.to_public())})
+    first = create(encrypting, seeded)
+    assert first.evidence["recipients"] == [str(identity.to_public())]
+    backup_id = str(first.evidence["backup_id"])
+    outcome = jobs.verify(encrypting, seeded, execution=Execution(), backup_id=backup_id)
+    assert outcome.state == "partial"
+    assert "no private key of its recipients has opened any backup yet" in outcome.message
+    assert outcome.evidence["opened_with"] == "one_off_key"
+    assert application_row(seeded)["last_backup_status"] == "partial"
+    assert not outcome.follow_ups, "retention must not build on it"
+
+    (tmp_path / "key").write_text(str(identity))
+    drill = encrypting.model_copy(update={"backup_identity_file": tmp_path / "key"})
+    outcome = jobs.verify(drill, seeded, execution=Execution(), backup_id=backup_id)
+    assert outcome.state == "succeeded"
+    assert "with a private key" in outcome.message
+    second = create(encrypting, seeded)
+    outcome = jobs.verify(encrypting, seeded, execution=Execution(), backup_id=str(second.evidence["backup_id"]))
+    assert outcome.state == "succeeded"
+    assert "with a one-off key when it was made, and the file is unchanged" in outcome.message
+    assert outcome.evidence["rows_compared"] == second.evidence["rows"]
+    assert application_row(seeded)["last_backup_status"] == "success"
+
+
+def test_create_of_an_encrypted_backup_survives_a_rehearsal_that_must_stop(seeded: Engine, settings: Settings) -> None:
+    public_key = str(pyrage.x25519.Identity.generate().to_public())
+    encrypting = settings.model_copy(update={"backup_recipients": public_key})
+    archives = settings.backup_dir.glob
+
+    def stop_once_made() -> None:
+        if list(archives("*.json")):
+            raise RunInterrupted("The worker shuts down.", reason="shutdown")
+
+    run = Execution(uuid.uuid4(), check_stop=stop_once_made)
+    with pytest.raises(RunInterrupted):
+        create(encrypting, seeded, run, slot=SLOT)
+    made = create(encrypting, seeded, Execution(run.run_id), slot=SLOT)
+    assert made.state == "succeeded"
+    (backup,) = list_backups(settings.backup_dir).backups
+    outcome = jobs.verify(encrypting, seeded, execution=Execution(), backup_id=backup.backup_id)
+    assert outcome.state == "partial"
+    assert "its digest is right, which is all that can be told" in outcome.message

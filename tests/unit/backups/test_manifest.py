@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.backups.making import make_manifest
 
-from k9ops.backups.manifest import BackupState, Verification, decode_manifest, decode_state, encode
+from k9ops.backups.manifest import BackupState, Verification, decode_manifest, decode_state, encode, fingerprint
 from k9ops.errors import BackupDamaged
 
 
@@ -32,8 +33,9 @@ def test_decode_reads_what_encode_wrote(tables: dict[str, int], size: int, reaso
         (b"\xff\xfe", "not JSON"),
         (b"[]", "no manifest_version"),
         (b"{}", "no manifest_version"),
-        (b'{"manifest_version": 2}', "of version 2"),
+        (b'{"manifest_version": 3}', "of version 3; this k9ops reads version 1 and 2"),
         (b'{"manifest_version": 1}', "wrong or missing values"),
+        (b'{"manifest_version": 2}', "wrong or missing values"),
     ],
 )
 def test_decode_manifest_says_what_is_wrong(content: bytes, words: str) -> None:
@@ -52,3 +54,27 @@ def test_decode_manifest_refuses_wrong_values(change: dict[str, object]) -> None
 
 def test_encode_keeps_arabic_readable() -> None:
     assert "public.الكلاب" in encode(make_manifest()).decode()
+
+
+def test_manifest_of_a_plain_archive_keeps_its_first_form_and_fingerprint() -> None:
+    """What was verified before encryption came must still count as verified."""
+    manifest = make_manifest()
+    document = json.loads(encode(manifest))
+    assert "encryption" not in document
+    assert list(document)[-1] == "k9ops_version"
+    first_form = manifest.model_dump(mode="json", exclude={"encryption", "uploads"})
+    text = json.dumps(first_form, ensure_ascii=False, indent=2).encode() + b"\n"
+    assert fingerprint(manifest) == hashlib.sha256(text).hexdigest()
+
+
+def test_manifest_of_an_encrypted_archive_is_read_again() -> None:
+    encryption = {"recipients": ["age1x"], "plain_sha256": "1" * 64, "plain_size_bytes": 3}
+    manifest = make_manifest(manifest_version=2, encryption=encryption)
+    assert decode_manifest(encode(manifest)) == manifest
+    data = json.loads(encode(manifest)) | {"manifest_version": 1}
+    with pytest.raises(BackupDamaged, match="wrong or missing values"):
+        decode_manifest(json.dumps(data).encode())
+    for change in ({"recipients": []}, {"format": "pgp"}, {"plain_sha256": "x"}, {"key": "x"}):
+        data = json.loads(encode(manifest)) | {"encryption": encryption | change}
+        with pytest.raises(BackupDamaged, match="encryption"):
+            decode_manifest(json.dumps(data).encode())

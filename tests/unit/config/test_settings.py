@@ -1,12 +1,14 @@
 import re
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from k9ops.config.settings import Settings, load_settings
 from k9ops.errors import SettingsInvalid
 
 NO_FILE = Path("/nonexistent/.env")
+PUBLIC_KEY = str(pyrage.x25519.Identity.generate().to_public())
 
 
 def load(**variables: str) -> Settings:
@@ -109,6 +111,20 @@ def test_load_settings_reads_the_env_file_below_the_environment(tmp_path: Path) 
         ({"REDIS_URL": "redis://:secretpw?x@h:1"}, ["REDIS_URL = (secret)", "percent-encoded"]),
         ({"CELERY_BROKER_URL": "amqp://u:secretpw@h"}, ["CELERY_BROKER_URL = (secret)", "redis://"]),
         (
+            {"K9OPS_BACKUP_RECIPIENTS": "age1wrong"},
+            ["K9OPS_BACKUP_RECIPIENTS = 'age1wrong'", "public keys such as age1"],
+        ),
+        (
+            {"K9OPS_BACKUP_RECIPIENTS": f"{PUBLIC_KEY}, AGE-SECRET-KEY-1secretpw"},
+            ["K9OPS_BACKUP_RECIPIENTS = (secret)", "this is a private key"],
+        ),
+        ({"K9OPS_BACKUP_RECIPIENTS": "age-secret-key-1secretpw"}, ["K9OPS_BACKUP_RECIPIENTS = (secret)"]),
+        (
+            {"K9OPS_UPLOADS_DIR": "/srv/k9", "K9OPS_BACKUP_DIR": "/srv/k9/backups"},
+            ["K9OPS_BACKUP_DIR must not stand in K9OPS_UPLOADS_DIR"],
+        ),
+        ({"K9OPS_BACKUP_IDENTITY_FILE": "AGE-SECRET-KEY-1secretpw"}, ["= (secret)", "name of a file"]),
+        (
             {"K9OPS_BACKUP_SOFT_LIMIT_S": "100", "K9OPS_BACKUP_HARD_LIMIT_S": "100"},
             ["K9OPS_BACKUP_HARD_LIMIT_S must be greater than K9OPS_BACKUP_SOFT_LIMIT_S"],
         ),
@@ -148,6 +164,13 @@ def test_secret_key_is_one_or_two_keys_and_never_shown() -> None:
 def test_load_settings_refuses_what_drive_would(variables: dict[str, str]) -> None:
     with pytest.raises(SettingsInvalid, match="K9OPS_DRIVE_"):
         load(**variables)
+
+
+def test_recipients_are_taken_once_each_with_any_separator() -> None:
+    other = str(pyrage.x25519.Identity.generate().to_public())
+    text = f"{PUBLIC_KEY},{other}\n {PUBLIC_KEY} ,"
+    assert load(K9OPS_BACKUP_RECIPIENTS=text).recipients == (PUBLIC_KEY, other)
+    assert load().recipients == ()
 
 
 def test_load_settings_names_every_wrong_variable_at_once() -> None:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from k9ops.backups.application import read_wishes
 from k9ops.backups.catalogue import list_backups
 from k9ops.backups.clients import choose_client, find_clients
+from k9ops.backups.drills import find_drill
+from k9ops.backups.keys import read_key_file
 from k9ops.cli.checks.database import read_server_version
 from k9ops.cli.checks.finding import Finding
 from k9ops.cli.output import format_bytes, format_moment
@@ -20,6 +22,8 @@ from k9ops.db.engine import get_engine
 from k9ops.errors import DatabaseUnavailable
 
 _OLD_AFTER = {"DAILY": timedelta(days=2), "WEEKLY": timedelta(days=9), "MONTHLY": timedelta(days=33)}
+
+_DRILL_DAYS = 180
 
 
 def check_clients(settings: Settings) -> Iterator[Finding]:
@@ -62,6 +66,20 @@ def check_backup_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, "ok", f"{room}.")
 
 
+def check_uploads_folder(settings: Settings) -> Iterator[Finding]:
+    """Check that the uploads folder, if one is set, can be read."""
+    name, folder = "uploads folder", settings.uploads_dir
+    if folder is None:
+        return
+    if not folder.is_dir():
+        yield Finding(name, "fail", f"There is no folder {folder}.", "Mount it, or correct K9OPS_UPLOADS_DIR.")
+    elif not os.access(folder, os.R_OK | os.X_OK):
+        advice = "Give it the right to, or correct K9OPS_UPLOADS_DIR."
+        yield Finding(name, "fail", f"This user may not read {folder}.", advice)
+    else:
+        yield Finding(name, "ok", f"{folder} can be read.")
+
+
 def check_last_backup(settings: Settings) -> Iterator[Finding]:
     """Check that there is a verified backup, not older than the application's schedule lets expect."""
     name, listing = "last backup", list_backups(settings.backup_dir)
@@ -83,3 +101,32 @@ def check_last_backup(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, "warn", f"{found} Newer ones are missing ({wishes.backup_frequency}).", advice)
     else:
         yield Finding(name, "ok", found)
+
+
+def check_backup_keys(settings: Settings) -> Iterator[Finding]:
+    """Check that a private key of the recipients is known to exist, and that one on this machine can be used.
+
+    Raises:
+        KeyUnsuitable: The file of `K9OPS_BACKUP_IDENTITY_FILE` is no key.
+    """
+    name, recipients = "backup keys", settings.recipients
+    if settings.backup_identity_file is not None:
+        keys = read_key_file(settings.backup_identity_file)
+        if settings.backup_identity_file.stat().st_mode & 0o077:
+            path = settings.backup_identity_file
+            yield Finding(name, "warn", f"Others may read the private key in {path}.", f"chmod 600 {path}")
+        if recipients and keys.fits(recipients):
+            found = "The private key of the backups is on the machine that makes them."
+            yield Finding(
+                name, "warn", found, "Unset K9OPS_BACKUP_IDENTITY_FILE here; a verifying machine may have it."
+            )
+    if not recipients:
+        return
+    drill = find_drill(settings.backup_dir.absolute(), recipients)
+    advice = "`k9ops backup verify ID --identity FILE` with the newest backup; then put the key away again."
+    if drill is None:
+        yield Finding(name, "warn", "No private key of K9OPS_BACKUP_RECIPIENTS has opened a backup yet.", advice)
+        return
+    found = f"A private key last opened a backup ({drill.backup_id}) on {format_moment(drill.at, settings.zone)}."
+    is_old = datetime.now(UTC) - drill.at > timedelta(days=_DRILL_DAYS)
+    yield Finding(name, "warn" if is_old else "ok", found, advice if is_old else "")
