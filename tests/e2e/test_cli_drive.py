@@ -85,7 +85,7 @@ def test_pull_refuses_what_is_not_what_was_uploaded(k9ops: Command, double: Driv
     archive = next(item for item in double.state.contents() if item.meta["name"].endswith(".dump"))
     archive.content[100] ^= 1
     assert "not what was uploaded" in k9ops("drive", "pull", backup_id, code=1).stderr
-    assert list((k9ops.folder / "backups").iterdir()) == []
+    assert [path.name for path in (k9ops.folder / "backups").iterdir()] == [".uploads.lock"]
     assert "There is no backup 2001" in k9ops("drive", "pull", "2001", code=2).stderr
 
 

@@ -35,6 +35,7 @@ from k9ops.errors import BackupDamaged, BackupNotFound
 DIGEST_BYTES = 32
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_OF_PACK = re.compile(r"[^.]+\.files\.(tar\.zst(\.age)?|sha256)")
 
 log = get_logger("k9ops.backups")
 
@@ -183,6 +184,11 @@ def pack_path(folder: Path, backup_id: str, *, is_encrypted: bool) -> Path:
 def contents_path(folder: Path, backup_id: str) -> Path:
     """Return where the list of a pack's contents stands: their SHA-256 digests, 32 bytes each."""
     return folder / f"{backup_id}.files.sha256"
+
+
+def is_of_pack(name: str) -> bool:
+    """Tell whether a file is a pack or the list of its contents: the part of a backup that others may share."""
+    return _OF_PACK.fullmatch(name) is not None
 
 
 def manifest_path(folder: Path, backup_id: str) -> Path:

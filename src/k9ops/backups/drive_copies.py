@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from k9ops.backups.catalogue import Backup
+from k9ops.backups.catalogue import Backup, is_of_pack
 from k9ops.backups.manifest import CopiedFile, DriveCopy, VerificationState
 from k9ops.backups.retention import RetentionPolicy, plan_retention
 from k9ops.backups.upload import BACKUP_PROPERTY, CREATED_PROPERTY, PINNED_PROPERTY, VERIFICATION_PROPERTY, notes_of
@@ -18,8 +18,8 @@ from k9ops.drive.store import DriveStore, RemoteFile
 
 _STATES: Mapping[str, VerificationState] = {"verified": "verified", "failed": "failed"}
 _FILE_NAME = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{8})\.[a-z0-9.]+")
-# Drive forgets an upload after a week; what has no manifest by then never gets one.
-_ABANDONED_AFTER = timedelta(days=8)
+#: Drive forgets an upload after a week; what has no manifest by then never gets one.
+ABANDONED_AFTER = timedelta(days=8)
 
 log = get_logger("k9ops.backups")
 
@@ -33,7 +33,8 @@ class RemoteBackup:
         created_at: The moment whose data it holds, aware UTC.
         verification_state: As it was noted last.
         is_pinned: As it was noted last.
-        files: All that are there.
+        files: All of its own that are there.
+        packs: Packs of uploads in the folder, which several backups share.
     """
 
     backup_id: str
@@ -41,6 +42,7 @@ class RemoteBackup:
     verification_state: VerificationState
     is_pinned: bool
     files: tuple[RemoteFile, ...]
+    packs: tuple[RemoteFile, ...] = ()
 
     @property
     def manifest_file(self) -> RemoteFile | None:
@@ -59,7 +61,7 @@ class RemoteBackup:
 
     def has(self, copy: DriveCopy) -> bool:
         """Tell whether every file of a copy is there, with the size and digests that were compared."""
-        found = {file.file_id: file for file in self.files}
+        found = {file.file_id: file for file in (*self.files, *self.packs)}
         return all(item.file_id in found and _is_same(found[item.file_id], item) for item in copy.files)
 
 
@@ -73,11 +75,16 @@ def list_copies(store: DriveStore, folder: RemoteFile | None) -> tuple[RemoteBac
     if folder is None:
         return ()
     files: dict[str, list[RemoteFile]] = {}
+    packs: list[RemoteFile] = []
     for file in store.list_files(folder.file_id):
         match = _FILE_NAME.fullmatch(file.name)
-        if match and file.properties.get(BACKUP_PROPERTY) == match[1]:
+        if match is None or file.properties.get(BACKUP_PROPERTY) != match[1]:
+            continue
+        if is_of_pack(file.name):
+            packs.append(file)
+        else:
             files.setdefault(match[1], []).append(file)
-    copies = [_describe(backup_id, found) for backup_id, found in files.items()]
+    copies = [_describe(backup_id, found, packs) for backup_id, found in files.items()]
     return tuple(sorted(copies, key=lambda copy: (copy.created_at, copy.backup_id), reverse=True))
 
 
@@ -166,7 +173,7 @@ def delete_copy(store: DriveStore, copy: RemoteBackup, reason: str) -> None:
     log.info("copy.deleted", backup_id=copy.backup_id, reason=reason, size_bytes=copy.size_bytes)
 
 
-def _describe(backup_id: str, files: Sequence[RemoteFile]) -> RemoteBackup:
+def _describe(backup_id: str, files: Sequence[RemoteFile], packs: Sequence[RemoteFile]) -> RemoteBackup:
     notes = files[-1].properties
     # The slot in the name is near enough where the note is missing.
     moment = datetime.strptime(backup_id.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -178,6 +185,7 @@ def _describe(backup_id: str, files: Sequence[RemoteFile]) -> RemoteBackup:
         _STATES.get(notes.get(VERIFICATION_PROPERTY, ""), "unverified"),
         any(file.properties.get(PINNED_PROPERTY) == "yes" for file in files),
         tuple(files),
+        tuple(packs),
     )
 
 
@@ -193,4 +201,4 @@ def _is_same(file: RemoteFile, item: CopiedFile) -> bool:
 
 
 def _is_abandoned(copy: RemoteBackup, now: datetime) -> bool:
-    return max(file.created_at for file in copy.files) < now - _ABANDONED_AFTER
+    return max(file.created_at for file in copy.files) < now - ABANDONED_AFTER

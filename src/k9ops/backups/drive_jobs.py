@@ -21,6 +21,7 @@ from k9ops.backups.drive_copies import (
     plan_deletion,
     update_notes,
 )
+from k9ops.backups.drive_packs import delete_packs, find_unreferenced_packs
 from k9ops.backups.retention import RetentionPolicy, RetentionReport, apply_retention
 from k9ops.backups.upload import upload_backup
 from k9ops.config.settings import Settings
@@ -106,17 +107,19 @@ class DriveReport:
     Attributes:
         kept: How many stay; None when Drive could not be asked.
         deleted: Copies that went, or would with `dry_run`, each with its reason.
+        packs: Names of the files of packs that went with them.
         problem: Why not everything was done, for a person.
     """
 
     kept: int | None = None
     deleted: list[tuple[RemoteBackup, str]] = field(default_factory=list)
+    packs: list[str] = field(default_factory=list)
     problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evidence, JSON values."""
         deleted = [{"backup_id": copy.backup_id, "reason": reason} for copy, reason in self.deleted]
-        return {"deleted": deleted, "kept": self.kept, "problem": self.problem}
+        return {"deleted": deleted, "packs": self.packs, "kept": self.kept, "problem": self.problem}
 
 
 def retain_everywhere(
@@ -178,6 +181,12 @@ def retain_everywhere(
                     delete_copy(store, copy, reason)
                 report.deleted.append((copy, reason))
                 report.kept -= 1
+            gone = {copy.backup_id for copy, _ in report.deleted}
+            staying = [copy for copy in copies if copy.backup_id not in gone]
+            packs = find_unreferenced_packs(store, staying, backups, now=now)
+            if not dry_run:
+                delete_packs(store, packs)
+            report.packs = [file.name for file in packs]
         except RunInterrupted:
             raise
         except K9opsError as exc:

@@ -7,11 +7,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from k9ops.backups.catalogue import Backup, archive_path, load_backup, manifest_path
+from k9ops.backups.catalogue import Backup, digests_of, load_backup, manifest_path
 from k9ops.backups.drive_copies import RemoteBackup, list_copies
+from k9ops.backups.drive_packs import read_manifest
 from k9ops.backups.durable import disk_errors, fsync_folder, open_folder, open_partial, write_durably
-from k9ops.backups.manifest import Manifest, decode_manifest
+from k9ops.backups.manifest import BackupState
 from k9ops.backups.upload import note_copy
+from k9ops.backups.uploads_packs import hash_file, packs_held
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.drive.patience import Patience
@@ -50,20 +52,22 @@ def pull_copy(
     target = open_folder(settings.backup_dir)
     if manifest_path(target, copy.backup_id).exists():
         raise ParamsInvalid(f"Backup {copy.backup_id} is in the folder already.")
-    if folder is None or copy.manifest_file is None or not copy.is_whole:
-        raise BackupDamaged(f"The copy of backup {copy.backup_id} on Google Drive is not whole.")
-    content = b"".join(store.read_file(copy.manifest_file.file_id))
-    if copy.manifest_file.sha256 not in (None, hashlib.sha256(content).hexdigest()):
-        raise BackupDamaged(f"{copy.manifest_file.name} did not arrive from Google Drive as it is there.")
-    manifest = decode_manifest(content)
-    pull = _Pull(store, target, manifest, copy.size_bytes, execution, patience or Patience())
-    for file in copy.files:
-        if file is not copy.manifest_file:
-            pull.fetch(file)
-    write_durably(manifest_path(target, copy.backup_id), content)
+    manifest, content = read_manifest(store, copy)
+    there = {file.name: file for file in (*copy.files, *copy.packs)}
+    digests = digests_of(Backup(target, manifest, BackupState()))
+    missing = sorted(path.name for path in digests if path.name not in there)
+    if folder is None or missing:
+        raise BackupDamaged(f"The copy of backup {copy.backup_id} on Google Drive is not whole: no {missing[0]}.")
+    files = [there[path.name] for path in digests]
+    size_bytes = sum(file.size_bytes or 0 for file in files)
+    with packs_held(target):
+        pull = _Pull(store, target, size_bytes, execution, patience or Patience())
+        for path, sha256 in digests.items():
+            pull.fetch(there[path.name], sha256)
+        write_durably(manifest_path(target, copy.backup_id), content)
     backup = load_backup(target, copy.backup_id)
-    note_copy(backup, folder, copy.files)
-    log.info("copy.pulled", backup_id=copy.backup_id, size_bytes=copy.size_bytes)
+    note_copy(backup, folder, [*files, there[manifest_path(target, copy.backup_id).name]])
+    log.info("copy.pulled", backup_id=copy.backup_id, size_bytes=size_bytes)
     return load_backup(target, copy.backup_id)
 
 
@@ -74,22 +78,23 @@ class _Pull:
         self,
         store: DriveStore,
         folder: Path,
-        manifest: Manifest,
         total: int,
         execution: Execution,
         patience: Patience,
     ) -> None:
         self._store = store
         self._folder = folder
-        self._manifest = manifest
         self._total = total
         self._execution = execution
         self._patience = patience
         self._done = 0
 
-    def fetch(self, remote: RemoteFile) -> None:
-        """Fetch one file; a connection that fails is taken up where it ended."""
+    def fetch(self, remote: RemoteFile, expected_sha256: str) -> None:
+        """Fetch one file, unless it is there; a connection that fails is taken up where it ended."""
         path = self._folder / remote.name
+        if path.exists() and hash_file(path, execution=self._execution) == expected_sha256:
+            self._done += remote.size_bytes or 0
+            return
         partial = self._folder / f".{remote.name}.partial"
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         wanted = remote.size_bytes or 0
@@ -112,19 +117,13 @@ class _Pull:
                     if failures > self._patience.max_failures:
                         raise
                     self._patience.wait(failures, exc.retry_after_s, self._execution)
-            if not self._is_intact(path, remote, sha256.hexdigest(), md5.hexdigest()):
+            if sha256.hexdigest() != expected_sha256 or remote.md5 not in (None, md5.hexdigest()):
                 raise BackupDamaged(f"{remote.name} on Google Drive is not what was uploaded; it is not kept.")
             file.flush()
             os.fsync(file.fileno())
             partial.rename(path)
         fsync_folder(self._folder)
         self._done += got
-
-    def _is_intact(self, path: Path, remote: RemoteFile, sha256: str, md5: str) -> bool:
-        is_archive = path == archive_path(self._folder, self._manifest.backup_id)
-        if is_archive and sha256 != self._manifest.sha256:
-            return False
-        return sha256 == (remote.sha256 or sha256) and md5 == (remote.md5 or md5)
 
 
 def _find_copy(copies: Sequence[RemoteBackup], name: str) -> RemoteBackup:

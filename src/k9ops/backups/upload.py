@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
-from k9ops.backups.catalogue import Backup, files_of, update_state
+from k9ops.backups.catalogue import Backup, digests_of, files_of, is_of_pack, update_state
 from k9ops.backups.create import format_bytes
 from k9ops.backups.manifest import CopiedFile, DriveCopy
 from k9ops.backups.upload_marks import FileMemory, uploading
@@ -105,21 +106,29 @@ def note_copy(backup: Backup, folder: RemoteFile, files: Sequence[RemoteFile]) -
 
 
 def _read_files(backup: Backup, execution: Execution) -> list[LocalFile]:
-    files = [read_local_file(path, properties=notes_of(backup), execution=execution) for path in files_of(backup)]
-    archive = next(file for file in files if file.path == backup.archive_path)
-    if archive.sha256 != backup.manifest.sha256:
-        raise BackupDamaged(
-            f"The archive of backup {backup.backup_id} is not what its manifest says; it is not uploaded.",
-            expected=backup.manifest.sha256,
-            found=archive.sha256,
-        )
+    digests, files = digests_of(backup), []
+    for path in files_of(backup):
+        file = read_local_file(path, properties=_notes_of_file(backup, path), execution=execution)
+        if file.sha256 != digests.get(path, file.sha256):
+            what = "archive" if path == backup.archive_path else f"file {path.name}"
+            raise BackupDamaged(
+                f"The {what} of backup {backup.backup_id} is not what its manifest says; it is not uploaded.",
+                expected=digests[path],
+                found=file.sha256,
+            )
+        files.append(file)
     return files
+
+
+def _notes_of_file(backup: Backup, path: Path) -> dict[str, str]:
+    """Return what a file on Google Drive says of its backup; a pack belongs to nobody but itself."""
+    return {BACKUP_PROPERTY: path.name.partition(".")[0]} if is_of_pack(path.name) else notes_of(backup)
 
 
 def _check_room(store: DriveStore, folder: RemoteFile, backup: Backup, files: Sequence[LocalFile]) -> None:
     if folder.shared_drive_id is not None:
         return  # the room of an account says nothing about a shared drive
-    there = store.list_files(folder.file_id, properties={BACKUP_PROPERTY: backup.backup_id})
+    there = store.list_files(folder.file_id)
     needed = sum(file.size_bytes for file in files if not any(file.is_copied_in(found) for found in there))
     quota = store.read_quota()
     if quota.free_bytes is None or quota.limit_bytes is None or needed <= quota.free_bytes:

@@ -98,7 +98,7 @@ def remove_unreferenced_packs(folder: Path) -> int:
                 size_bytes = path.stat().st_size
                 path.unlink()
                 freed_bytes += size_bytes
-                log.info("pack.deleted", file=path.name, size_bytes=size_bytes)
+                log.info("pack.deleted", file=path.name, size_bytes=size_bytes, place="folder")
         return freed_bytes
 
 

@@ -30,6 +30,7 @@ from k9ops.backups.catalogue import (
     upload_path,
 )
 from k9ops.backups.drive_access import open_drive, use_folder
+from k9ops.backups.drive_pull import pull_copy
 from k9ops.backups.manifest import encode, fingerprint
 from k9ops.backups.upload_marks import uploading
 from k9ops.config.settings import Settings
@@ -409,6 +410,72 @@ def test_copies_expire_by_the_same_plan_and_pins_hold_on_drive_too(
         path.unlink()
     assert jobs.retain(strict, connected).state == "skipped"
     assert len(names_on(double)) == 5
+
+
+def test_copies_share_packs_of_uploads_and_a_pack_goes_with_the_last_of_them(
+    connected: Engine, strict: Settings, double: DriveDouble, tmp_path: Path
+) -> None:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    (folder / "كلب.txt").write_text("first")
+    settings = changed(strict, uploads_dir=folder)
+
+    def make(days: int) -> Backup:
+        backup = make_verified(settings, connected)
+        if days:
+            age(settings, backup, days)
+        return load_backup(settings.backup_dir, backup.backup_id)
+
+    def packs() -> set[str]:
+        return {name.partition(".")[0] for name in names_on(double) if name.endswith(".files.tar.zst")}
+
+    old = make(40)
+    upload(settings, connected, old.backup_id)
+    (folder / "new.txt").write_text("second")
+    new = make(20)
+    shared = f"{old.backup_id}.files.tar.zst"
+    evidence = upload(settings, connected, new.backup_id).evidence
+    assert shared in [item["name"] for item in evidence["files"]]
+    assert names_on(double).count(shared) == 1, "what is there is not sent again"
+    (folder / "كلب.txt").unlink()
+    last = make(0)
+    upload(settings, connected, last.backup_id)
+
+    # The newest needs the second pack only; the others' copies go, and the first pack with them, once it is old.
+    assert packs() == {old.backup_id, new.backup_id}
+    assert jobs.retain(settings, connected).evidence["drive"]["packs"] == []
+    assert packs() == {old.backup_id, new.backup_id}
+    for item in double.state.contents():
+        item.meta["createdTime"] = (datetime.now(UTC) - timedelta(days=30)).isoformat()
+    dry = jobs.retain(settings, connected, dry_run=True).evidence["drive"]["packs"]
+    assert packs() == {old.backup_id, new.backup_id}
+    assert jobs.retain(settings, connected).evidence["drive"]["packs"] == dry != []
+    assert packs() == {new.backup_id}
+    assert f"{new.backup_id}.json" not in names_on(double)
+
+    # The folder is lost: the copy brings the pack that it shares, and retention still knows who needs it.
+    for path in settings.backup_dir.iterdir():
+        path.unlink()
+    jobs.retain(settings, connected)
+    assert packs() == {new.backup_id}
+    with open_drive(settings, connected, execution=Execution()) as store:
+        drive_folder = use_folder(settings, connected, read_wishes(connected), store)
+        pulled = pull_copy(settings, store, drive_folder, last.backup_id, execution=Execution())
+    assert verify(settings, connected, pulled.backup_id).state == "succeeded"
+
+
+def test_pack_that_is_not_what_the_manifest_says_is_not_uploaded(
+    connected: Engine, settings: Settings, double: DriveDouble, tmp_path: Path
+) -> None:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    (folder / "a.txt").write_text("first")
+    backup = make_verified(changed(settings, uploads_dir=folder), connected)
+    pack = settings.backup_dir / f"{backup.backup_id}.files.tar.zst"
+    pack.write_bytes(bytes(pack.stat().st_size))
+    with pytest.raises(BackupDamaged, match="not what its manifest says"):
+        upload(settings, connected, backup.backup_id)
+    assert names_on(double) == []
 
 
 def test_retention_finishes_a_deletion_that_died_between_two_files(
