@@ -6,13 +6,14 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pyrage
 import pytest
-from tests.e2e.conftest import Command
+from tests.e2e.conftest import Command, wait_for
 
 NOWHERE = "postgresql://k9:hunter2@127.0.0.1:1/k9"
 
@@ -229,6 +230,8 @@ def test_backup_restore_asks_for_the_private_key_and_shows_it_nowhere(
     )
     assert process.stderr is not None
     asked = process.stderr.readline(len("Private key"))
+    # What is typed before the echo is off is thrown away.
+    wait_for(lambda: not termios.tcgetattr(theirs)[3] & termios.ECHO)
     os.write(mine, secret.encode() + b"\n")
     output, errors = process.communicate(timeout=60)
     echoed = os.read(mine, 4096).decode() if select.select([mine], [], [], 0)[0] else ""
