@@ -1,38 +1,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from tests.e2e.conftest import Command
 
 NOWHERE = "postgresql://k9:hunter2@127.0.0.1:1/k9"
-
-
-@pytest.fixture
-def backup(k9ops: Command) -> dict[str, Any]:
-    """A backup, made and verified."""
-    k9ops("backup", "create")
-    (found,) = k9ops.json("backup", "list")["backups"]
-    return dict(found)
-
-
-def count_rows(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT count(*) FROM public.notification").fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def drop_database(url: str, name: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def test_backup_create_makes_verifies_and_records(k9ops: Command) -> None:
@@ -107,65 +82,3 @@ def test_backup_prune_deletes_what_the_dry_run_said(k9ops: Command, backup: dict
     assert done["deleted"] == planned["deleted"]
     assert not Path(backup["archive"]).exists()
     assert k9ops.json("runs", "list", "--limit", "1")["runs"][0]["job"] == "apply_retention"
-
-
-def test_backup_restore_makes_a_database_beside_the_live_one(
-    k9ops: Command, backup: dict[str, Any], database_url: str
-) -> None:
-    base, _, live = database_url.rpartition("/")
-    report = k9ops.json("backup", "restore", backup["backup_id"], "--into", f"{live}_old")
-    try:
-        assert (report["database"], report["tables_compared"]) == (f"{live}_old", len(backup["manifest"]["tables"]))
-        assert count_rows(f"{base}/{live}_old") == 1000
-        assert count_rows(database_url) == 1000
-        done = k9ops("backup", "restore", backup["backup_id"], "--into", f"{live}_old", code=2)
-        assert "exists already" in done.stderr
-    finally:
-        drop_database(database_url, f"{live}_old")
-
-
-def test_backup_restore_over_live_wants_the_databases_name(
-    k9ops: Command, backup: dict[str, Any], database_url: str
-) -> None:
-    live = database_url.rpartition("/")[2]
-    over_live = ("backup", "restore", backup["backup_id"], "--over-live")
-    assert f"--over-live needs --confirm {live}" in k9ops(*over_live, code=2).stderr
-    assert "nothing was changed" in k9ops(*over_live, "--confirm", "k9", code=2).stderr
-    assert len(k9ops.json("backup", "list")["backups"]) == 1
-
-
-def test_backup_restore_over_live_replaces_and_keeps_what_was(
-    k9ops: Command, backup: dict[str, Any], database_url: str
-) -> None:
-    base, _, live = database_url.rpartition("/")
-    with psycopg.connect(database_url) as connection:
-        connection.execute("DELETE FROM public.notification WHERE id > 10")
-    report = k9ops.json("backup", "restore", backup["backup_id"], "--over-live", "--confirm", live)
-    try:
-        assert count_rows(database_url) == 1000
-        assert count_rows(f"{base}/{report['previous_database']}") == 10
-        safety = k9ops.json("backup", "show", report["safety_backup_id"])
-        assert safety["manifest"]["tables"]["public.notification"] == 10
-    finally:
-        drop_database(f"{base}/postgres", report["previous_database"])
-
-
-def test_backup_restore_over_live_asks_on_a_terminal(k9ops: Command, backup: dict[str, Any], database_url: str) -> None:
-    mine, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "k9ops", "backup", "restore", backup["backup_id"], "--over-live"],
-        cwd=k9ops.folder,
-        env=k9ops.environment,
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    os.close(theirs)
-    os.write(mine, b"another\n")
-    _, errors = process.communicate(timeout=60)
-    os.close(mine)
-    live = database_url.rpartition("/")[2]
-    assert process.returncode == 2
-    assert f"Type the name of the live database ({live})" in errors
-    assert "'another' is not the name of the live database" in errors

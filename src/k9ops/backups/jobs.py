@@ -12,13 +12,21 @@ from k9ops.backups.catalogue import Backup, load_backup, make_backup_id
 from k9ops.backups.create import create_backup, format_bytes
 from k9ops.backups.manifest import Verification
 from k9ops.backups.retention import RetentionPolicy, apply_retention
+from k9ops.backups.tidying import tidy_databases
 from k9ops.backups.verify import verify_backup
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.application import inspect_application
 from k9ops.db.backup_settings import BackupSettings, BackupStatus, read_backup_settings, write_backup_result
 from k9ops.db.engine import database_errors
-from k9ops.errors import DatabaseUnavailable, K9opsError, PermanentError, RunInterrupted
+from k9ops.errors import (
+    DatabaseInvalid,
+    DatabaseUnavailable,
+    K9opsError,
+    PermanentError,
+    RunInterrupted,
+    TransientError,
+)
 from k9ops.outcome import Execution, FollowUp, Outcome, skipped
 from k9ops.slot import parse_slot
 
@@ -96,7 +104,7 @@ def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_i
 
 
 def retain(settings: Settings, engine: Engine, *, dry_run: bool = False) -> Outcome:
-    """Delete the backups that the policy no longer keeps.
+    """Delete the backups that the policy no longer keeps, and the former databases whose time as an undo is over.
 
     Args:
         settings: Counts for each period.
@@ -110,12 +118,23 @@ def retain(settings: Settings, engine: Engine, *, dry_run: bool = False) -> Outc
         retention_days=read_wishes(engine).retention_days,
     )
     report = apply_retention(settings, policy, now=datetime.now(UTC), dry_run=dry_run)
-    evidence = report.to_dict()
+    dropped = _tidy(settings, dry_run=dry_run)
+    evidence = report.to_dict() | {"databases_dropped": list(dropped)}
     deleted, kept = len(evidence["deleted"]), len(evidence["kept"])
-    if not deleted:
+    if not deleted and not dropped:
         return skipped(f"All {kept} backups are kept by the policy.", **evidence)
     verb = "would go" if dry_run else "deleted"
-    return Outcome("succeeded", f"{deleted} backups {verb}, {kept} kept.", evidence)
+    databases = f" Former databases {verb}: {', '.join(dropped)}." if dropped else ""
+    return Outcome("succeeded", f"{deleted} backups {verb}, {kept} kept.{databases}", evidence)
+
+
+def _tidy(settings: Settings, *, dry_run: bool) -> tuple[str, ...]:
+    """Tidy the databases beside the live one; where that cannot be done now, it is logged and done the next time."""
+    try:
+        return tidy_databases(settings, actor="apply_retention", dry_run=dry_run).dropped
+    except (DatabaseUnavailable, DatabaseInvalid, TransientError) as exc:
+        _LOG.warning("databases.untidied", reason=exc.user_message)
+        return ()
 
 
 def read_wishes(engine: Engine) -> BackupSettings:

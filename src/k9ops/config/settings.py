@@ -204,6 +204,13 @@ class Settings(BaseSettings):
         unit="bytes",
         ge=0,
     )
+    undo_days: int = _setting(
+        "K9OPS_UNDO_DAYS",
+        7,
+        "How long the former database is kept after a restored one took its place.",
+        unit="days",
+        ge=1,
+    )
     verify_database_url: SecretStr = _setting(
         "K9OPS_VERIFY_DATABASE_URL",
         SecretStr(""),
