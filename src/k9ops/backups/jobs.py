@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from k9ops.backups.catalogue import Backup, load_backup, make_backup_id
 from k9ops.backups.create import create_backup, format_bytes
 from k9ops.backups.manifest import Verification
-from k9ops.backups.retention import RetentionPolicy, apply_retention
+from k9ops.backups.retention import RetentionPolicy, apply_retention, note_arrivals
 from k9ops.backups.tidying import tidy_databases
 from k9ops.backups.verify import verify_backup
 from k9ops.config.logging import get_logger
@@ -60,6 +60,7 @@ def create(
     except Exception as exc:
         tell_application(engine, "failed", _explain(exc))
         raise
+    note_arrivals(backup.folder)
     size = format_bytes(backup.size_bytes)
     tell_application(engine, "partial", f"Backup {backup_id} ({size}) is made and not yet verified.")
     return Outcome(

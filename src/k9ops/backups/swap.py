@@ -17,6 +17,7 @@ from k9ops.backups.connections import DatabaseTarget, Session, open_session, tar
 from k9ops.backups.create import create_backup
 from k9ops.backups.databases import copy_properties, cut_name, database_exists
 from k9ops.backups.restore import open_maintenance_session
+from k9ops.backups.retention import note_arrivals
 from k9ops.backups.sessions import SessionEnder, check_endable
 from k9ops.backups.settling import settle_swaps, swap_lock
 from k9ops.backups.sides import (
@@ -194,7 +195,9 @@ def _require_live(session: Session, live: str) -> None:
 def _back_up(settings: Settings, backup_id: str, execution: Execution) -> None:
     engine = create_engine(settings.sqlalchemy_url)
     try:
-        check_digest(create_backup(settings, engine, backup_id=backup_id, execution=execution), execution=execution)
+        backup = create_backup(settings, engine, backup_id=backup_id, execution=execution)
+        check_digest(backup, execution=execution)
+        note_arrivals(backup.folder)
     finally:
         engine.dispose()
 
