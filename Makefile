@@ -33,5 +33,6 @@ fix: setup ## Format, and mend what can be mended by itself
 bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/backup.py
 	@$(RUN)/python benchmarks/upkeep.py
+	@$(RUN)/python benchmarks/swap.py
 
 .PHONY: help setup demo up test check fix bench
