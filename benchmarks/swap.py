@@ -118,7 +118,8 @@ def rename_barely(session: psycopg.Connection[tuple[object, ...]], live: str, ne
 
 _SECTION = """
 `benchmarks/swap.py`, PostgreSQL {version}, a database of {size_gb:.2f} GB, {rounds} rounds in turn, medians (and the
-worst). A process inserts and commits in a loop and connects again whenever it is thrown out. Measured on {date}, {cores} cores.
+worst). A process inserts and commits in a loop and connects again whenever it is thrown out. Measured on {date},
+{cores} cores.
 
 | what | from the call to the first commit in the new live database | longest time without a commit |
 | --- | --- | --- |

@@ -86,6 +86,7 @@ def test_check_says_which_setting_is_wrong(bare_k9ops: Command) -> None:
         (("backup", "restore", "2026", "--swap"), "Without a terminal, --swap needs --yes."),
         (("backup", "restore", "2026", "--swap", "--to", "x"), "exclude each other"),
         (("backup", "restore", "2026", "--swap", "--tables", "dog"), "some tables alone are no live database"),
+        (("backup", "restore", "2026", "--no-safety-backup"), "--no-safety-backup goes with --swap."),
         (("backup", "swap", "x"), "Without a terminal, `k9ops backup swap` needs --yes."),
         (("backup", "swap", "x", "--yes"), "x is no database that k9ops keeps beside"),
         (("backup", "undo"), "Without a terminal, `k9ops backup undo` needs --yes."),

@@ -63,6 +63,8 @@ def restore(
     settings = open_settings()
     may_ask = not (as_json or yes) and sys.stdin.isatty()
     _check_options(backup_id, to, tables, swap=swap, yes=yes, may_ask=may_ask)
+    if not (safety_backup or swap or may_ask):
+        raise ParamsInvalid("--no-safety-backup goes with --swap.")
     backup = pick_backup(settings) if backup_id is None else load_backup(settings.backup_dir, backup_id)
     name = to or _make_name(settings, backup)
     keep_days = settings.undo_days if to is None and (swap or may_ask) else None
@@ -73,7 +75,7 @@ def restore(
     if comparison is not None and not as_json:
         print_changes(comparison)
     wants_swap = swap
-    if may_ask and comparison is not None and not swap:
+    if may_ask and not swap and name != settings.sqlalchemy_url.database:
         wants_swap = decide(settings, report) == "swap"
     swapped = None
     if wants_swap:

@@ -15,9 +15,10 @@ from tests.integration.backups.test_verify import rewrite_manifest, role
 
 from k9ops.backups.catalogue import make_backup_id
 from k9ops.backups.connections import open_session, target_of
-from k9ops.backups.restore import restore_backup
+from k9ops.backups.restore import open_maintenance_session, restore_backup
 from k9ops.backups.restoring import compare_rows
-from k9ops.errors import BackupDamaged, DatabaseInvalid, RunInterrupted, VerificationFailed
+from k9ops.backups.sides import list_sides
+from k9ops.errors import BackupDamaged, DatabaseInvalid, ParamsInvalid, RunInterrupted, VerificationFailed
 from k9ops.outcome import Execution
 
 _DUMPABLE = """
@@ -85,6 +86,11 @@ def test_restore_backup_works_when_the_live_database_is_gone(source: Source, dro
     lost = make_source(f"{source.url.rpartition('/')[0]}/{new_name()}", source.settings)
     report = restore_backup(lost.settings, backup, database=name, execution=Execution())
     assert report.rows_compared == sum(EXPECTED_ROWS.values())
+    again = restore_backup(lost.settings, backup, database=drop_later(database_of(lost)), execution=Execution())
+    assert again.database == database_of(lost)
+    assert read(lost, "SELECT count(*) FROM notification") == [(20000,)]
+    with open_maintenance_session(lost.settings) as session:
+        assert [side.database for side in list_sides(session, database_of(lost))] == [name], "the live one has no mark"
 
 
 def test_restore_backup_leaves_nothing_when_the_archive_is_damaged(source: Source) -> None:
@@ -163,3 +169,27 @@ def test_open_session_reaches_a_server_with_a_role_that_has_time_limits(source: 
             assert session.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",)
     finally:
         source.run(f"DROP ROLE {name}")
+
+
+def test_restore_backup_brings_the_rows_of_some_tables_and_the_whole_structure(
+    each_source: Source, drop_later: Callable[[str], str]
+) -> None:
+    each_source.run(
+        "CREATE TABLE public.referring (id int PRIMARY KEY, dog int REFERENCES notification);"
+        "INSERT INTO public.referring VALUES (1, 7)"
+    )
+    backup, name = each_source.back_up(), new_name()
+    tables = ["attendance_2026", '"With.Dot"."Quote""d"', "referring"]
+    report = restore_backup(each_source.settings, backup, database=name, execution=Execution(), tables=tables)
+    copy = beside(each_source, name)
+    try:
+        assert report.rows_compared == 2 + 3 + 1
+        assert read(copy, 'SELECT twice FROM "With.Dot"."Quote""d" ORDER BY 1') == [(2,), (4,), (6,)]
+        assert read(copy, "SELECT count(*) FROM public.attendance") == [(2,)]
+        assert read(copy, "SELECT count(*) FROM public.notification") == [(0,)]
+        structure = "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+        assert read(copy, structure) == read(each_source, structure)
+    finally:
+        each_source.run(f"DROP DATABASE {name}")
+    with pytest.raises(ParamsInvalid, match="no table attendance"):
+        restore_backup(each_source.settings, backup, database=name, execution=Execution(), tables=["attendance"])

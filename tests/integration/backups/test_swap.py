@@ -496,3 +496,13 @@ def test_compare_finds_what_only_one_side_has(live: Source) -> None:
     assert set(compare(tables=("public.empty",))) == {"public.empty"}
     live.run("UPDATE notification SET message = message || '!'")
     assert compare()["public.notification"] == ("differs", 19999, 20000, 19999, 20000)
+
+
+def test_restore_and_swap_go_on_when_an_audit_entry_cannot_be_written(audited: Source) -> None:
+    backup = audited.back_up()
+    audited.run("ALTER TABLE k9ops.audit_event RENAME COLUMN actor TO who")
+    name = restore(audited, backup)
+    compare_with_live(audited.settings, database=name, contents=False, execution=Execution(), actor="omar")
+    audited.run("ALTER TABLE k9ops.audit_event RENAME COLUMN who TO actor")
+    assert read(audited, ACTIONS) == []
+    assert swap_in(audited, name).placed == name
