@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from k9ops.backups.connections import DatabaseTarget, Session, open_session
 from k9ops.config.logging import get_logger
-from k9ops.errors import K9opsError
+from k9ops.errors import K9opsError, TransientError
 
 _HAS_TABLE = "SELECT to_regclass('k9ops.audit_event') IS NOT NULL"
 _INSERT = """
@@ -28,6 +29,8 @@ _COPY = """
     INSERT INTO k9ops.audit_event (at, actor, action, target_type, target_id, before, after, run_id)
     VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s)
 """
+# Whoever holds the table for longer must not keep us from going on: it is tried again later.
+_LOCK = "SET LOCAL lock_timeout = '5s'; LOCK TABLE k9ops.audit_event IN SHARE ROW EXCLUSIVE MODE"
 _FIND = "SELECT FROM k9ops.audit_event WHERE target_type = 'database' AND target_id = %s AND after ->> 'swap_id' = %s"
 
 log = get_logger("k9ops.backups")
@@ -80,11 +83,12 @@ def record_swap_once(
     Raises:
         DatabaseUnavailable: It cannot be reached.
         DatabaseInvalid: The role may not write.
+        TransientError: The table is in use.
     """
-    with open_session(target) as session, session.transaction():
+    with open_session(target) as session, _busy(), session.transaction():
         if not _has_table(session):
             return
-        session.execute("LOCK TABLE k9ops.audit_event IN SHARE ROW EXCLUSIVE MODE")
+        session.execute(_LOCK)
         if session.execute(_FIND, [live, after["swap_id"]]).fetchone() is None:
             session.execute(_INSERT, [at, actor, action, live, None, _json(after)])
 
@@ -103,13 +107,14 @@ def carry_events(source: DatabaseTarget, destination: DatabaseTarget, *, since: 
     Raises:
         DatabaseUnavailable: One cannot be reached.
         DatabaseInvalid: The role may not read or write.
+        TransientError: The destination's table is in use.
     """
     with open_session(source) as session:
         theirs = session.execute(_SINCE, [since]).fetchall() if _has_table(session) else []
-    with open_session(destination) as session, session.transaction():
+    with open_session(destination) as session, _busy(), session.transaction():
         if not _has_table(session):
             return 0
-        session.execute("LOCK TABLE k9ops.audit_event IN SHARE ROW EXCLUSIVE MODE")
+        session.execute(_LOCK)
         present = Counter(session.execute(_SINCE, [since]).fetchall())
         missing = []
         for row in theirs:
@@ -120,6 +125,14 @@ def carry_events(source: DatabaseTarget, destination: DatabaseTarget, *, since: 
         if missing:
             session.cursor().executemany(_COPY, missing)
         return len(missing)
+
+
+@contextlib.contextmanager
+def _busy() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as exc:
+        raise TransientError("The audit table of k9ops is in use; try again.", reason=str(exc)) from exc
 
 
 def _has_table(session: Session) -> bool:

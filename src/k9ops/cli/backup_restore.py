@@ -66,6 +66,8 @@ def restore(
     if not (safety_backup or swap or may_ask):
         raise ParamsInvalid("--no-safety-backup goes with --swap.")
     backup = pick_backup(settings) if backup_id is None else load_backup(settings.backup_dir, backup_id)
+    if backup.manifest.database != settings.sqlalchemy_url.database:
+        print_remark(f"This backup is of database {backup.manifest.database}, not {settings.sqlalchemy_url.database}.")
     name = to or _make_name(settings, backup)
     keep_days = settings.undo_days if to is None and (swap or may_ask) else None
     report = _restore(settings, backup, name, tables=tables, keep_days=keep_days, is_silent=as_json)

@@ -80,7 +80,8 @@ def print_changes(comparison: Comparison) -> None:
         print_text(f"All {same} tables are the same as in the live database now, {what}.")
         return
     print_text("")
-    columns = ("table", ">rows now", f">in {comparison.database}", ">only now", ">only there", "")
+    print_text(f"Now: the live database {comparison.live}. There: {comparison.database}.")
+    columns = ("table", ">rows now", ">rows there", ">only now", ">only there", "")
     print_table(columns, [_change_row(change) for change in changes], empty="")
     what = "same" if comparison.compares_contents else "same in number"
     print_text(f"{len(changes)} tables differ, {same} are the {what}. A changed row counts in both last columns.")

