@@ -34,10 +34,13 @@ def pick_backup(settings: Settings) -> Backup:
     Raises:
         BackupNotFound: There is none.
     """
-    backups = list_backups(settings.backup_dir).backups[:_LISTED]
+    every = list_backups(settings.backup_dir).backups
+    backups = every[:_LISTED]
     if not backups:
         raise BackupNotFound("There is no backup in the backup folder; K9OPS_BACKUP_DIR names another one.")
     print_choice(backups, settings.zone, rows_now=_count_now(settings), now=datetime.now(UTC))
+    if len(every) > len(backups):
+        print_remark(f"{len(every) - len(backups)} older ones: `k9ops backup list`, then `k9ops backup restore ID`.")
     while True:
         answer = typer.prompt(f"Number of the backup to restore beside the live database (1-{len(backups)})", err=True)
         if answer.strip().isdigit() and 1 <= int(answer) <= len(backups):
