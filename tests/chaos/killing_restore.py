@@ -22,7 +22,7 @@ BEFORE_THE_SWAP = {
     "in the comparison with the live database": after(differences._Pair, "_compare_table"),
     "before the safety backup": before(swap, "create_backup"),
     "after the safety backup": after(swap, "create_backup"),
-    "after the runs are cancelled": after(swap, "_cancel_open_runs"),
+    "after the runs are cancelled": after(swap, "cancel_open_runs"),
     "after the audit entries are carried over": after(swap, "carry_events"),
     "after the properties are copied": after(swap, "copy_properties"),
     "before the renames": before(swap, "rename_both"),

@@ -13,9 +13,10 @@ from sqlalchemy import create_engine
 
 from k9ops.backups.archives import check_digest
 from k9ops.backups.audit import carry_events
-from k9ops.backups.connections import DatabaseTarget, Session, open_session, target_of
+from k9ops.backups.connections import DatabaseTarget, Session, target_of
 from k9ops.backups.create import create_backup
 from k9ops.backups.databases import copy_properties, cut_name, database_exists
+from k9ops.backups.ledger_tables import cancel_open_runs, upgrade_tables
 from k9ops.backups.restore import open_maintenance_session
 from k9ops.backups.retention import note_arrivals
 from k9ops.backups.sessions import SessionEnder, check_endable
@@ -33,8 +34,6 @@ from k9ops.backups.sides import (
 )
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
-from k9ops.db.engine import create_engine_for
-from k9ops.db.migrate import upgrade
 from k9ops.errors import DatabaseInvalid, DatabaseUnavailable
 from k9ops.outcome import Execution
 
@@ -42,12 +41,6 @@ _ATTEMPTS = 2
 _ASIDE_WORDS: dict[SwapAction, str] = {"swap": "before", "undo": "undone"}
 # No transaction that wrote an audit entry lasted longer than this before the data of the backup were fixed.
 _LONGEST_TRANSACTION = timedelta(days=1)
-
-_CANCEL_RUNS = """
-    UPDATE k9ops.run SET state = 'cancelled', lease_owner = NULL, lease_expires_at = NULL, finished_at = now(),
-    message = 'Open at the time of the backup that was restored.'
-    WHERE state IN ('queued', 'running', 'retrying')
-"""
 
 log = get_logger("k9ops.backups")
 
@@ -110,8 +103,8 @@ def swap_database(
         if safety_backup_id is not None:
             _back_up(settings, safety_backup_id, execution)
         placed = target.with_database(database)
-        cancelled_runs = _cancel_open_runs(placed)
-        notes = _upgrade_tables(settings, placed)
+        cancelled_runs = cancel_open_runs(placed)
+        notes = upgrade_tables(settings, placed)
         shared_until = side.mark.data_of - _LONGEST_TRANSACTION
         carry_events(target, placed, since=shared_until)
         refused = copy_properties(session, target.database, database)
@@ -143,7 +136,7 @@ def undo_swap(settings: Settings, *, database: str | None, actor: str) -> SwapRe
         check_endable(session, [target.database, side.database])
         settle_swaps(session, target)
         placed = target.with_database(side.database)
-        notes = _upgrade_tables(settings, placed)
+        notes = upgrade_tables(settings, placed)
         shared_until = side.mark.data_of - _LONGEST_TRANSACTION
         carry_events(target, placed, since=shared_until)
         record = _make_record("undo", side, actor, shared_until, None)
@@ -200,32 +193,6 @@ def _back_up(settings: Settings, backup_id: str, execution: Execution) -> None:
         note_arrivals(backup.folder)
     finally:
         engine.dispose()
-
-
-def _cancel_open_runs(target: DatabaseTarget) -> int:
-    with open_session(target) as session:
-        return session.execute(_CANCEL_RUNS).rowcount if _has_runs(session) else 0
-
-
-def _has_runs(session: Session) -> bool:
-    found = session.execute("SELECT to_regclass('k9ops.run') IS NOT NULL").fetchone()
-    return bool(found and found[0])
-
-
-def _upgrade_tables(settings: Settings, target: DatabaseTarget) -> tuple[str, ...]:
-    """Bring k9ops' tables to this version's revision before anybody needs them; say why not, where that fails."""
-    with open_session(target) as session:
-        if not _has_runs(session):
-            return ()
-    url = settings.sqlalchemy_url.set(database=target.database)
-    engine = create_engine_for(url, settings, application_name="k9ops backups")
-    try:
-        upgrade(engine)
-    except DatabaseInvalid as exc:
-        return (exc.user_message,)
-    finally:
-        engine.dispose()
-    return ()
 
 
 def _make_record(

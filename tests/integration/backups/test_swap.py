@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg import sql
 from tests.integration.backups.conftest import EXPECTED_ROWS, FORGETFUL, Source, make_source
 from tests.integration.backups.test_restore import beside, database_of, fresh_id, new_name, read
@@ -25,6 +26,7 @@ from k9ops.backups.sides import Side, decode_mark, list_sides, mark_statement
 from k9ops.backups.swap import SwapReport, swap_database, undo_swap
 from k9ops.backups.tidying import drop_database_beside, tidy_databases
 from k9ops.config.settings import Settings
+from k9ops.db import migrate
 from k9ops.db.migrate import upgrade
 from k9ops.embedded.places import package_dir
 from k9ops.embedded.postgres import PostgresServer
@@ -205,19 +207,22 @@ def test_swap_cancels_the_runs_that_were_open_in_the_backup(audited: Source) -> 
     assert read(audited, query) == before
 
 
-def test_swap_brings_the_tables_of_k9ops_to_this_version(audited: Source) -> None:
-    audited.run(
-        "ALTER TABLE k9ops.process RENAME TO process_later; UPDATE k9ops.alembic_version SET version_num = '0003'"
-    )
-    backup = audited.back_up()
-    audited.run(
-        "ALTER TABLE k9ops.process_later RENAME TO process; UPDATE k9ops.alembic_version SET version_num = '0004'"
-    )
-    report = swap_in(audited, restore(audited, backup))
-    assert report.notes == ()
-    assert read(audited, "SELECT to_regclass('k9ops.process') IS NOT NULL") == [(True,)]
-    audited.run("UPDATE k9ops.alembic_version SET version_num = '9999'")
-    assert "newer k9ops" in swap_in(audited, restore(audited)).notes[0]
+def test_swap_brings_the_tables_of_k9ops_to_this_version(
+    empty_source: Source, tidy_up: Callable[[Source], Source]
+) -> None:
+    source, config = tidy_up(empty_source), migrate._config()
+    with source.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA k9ops")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+    backup = source.back_up()
+    upgrade(source.engine)
+    source.engine.dispose()
+    assert swap_in(source, restore(source, backup)).notes == ()
+    assert migrate.check(source.engine) == (migrate.head(), migrate.head())
+    source.engine.dispose()
+    source.run("UPDATE k9ops.alembic_version SET version_num = '9999'")
+    assert "newer k9ops" in swap_in(source, restore(source)).notes[0]
 
 
 def test_audit_entries_are_in_the_database_that_is_live_and_stay_in_the_former_one(audited: Source) -> None:
