@@ -34,5 +34,6 @@ bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/backup.py
 	@$(RUN)/python benchmarks/drive.py
 	@$(RUN)/python benchmarks/upkeep.py
+	@$(RUN)/python benchmarks/swap.py
 
 .PHONY: help setup demo up test check fix bench

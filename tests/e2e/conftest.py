@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,28 @@ class Command:
     def json(self, *arguments: str, code: int = 0, **variables: str) -> Any:
         """Run a command with `--json` and return its document."""
         return json.loads(self(*arguments, "--json", code=code, **variables).stdout)
+
+    def answered(self, *arguments: str, answers: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command whose standard input is a terminal, on which a person types lines."""
+        mine, theirs = pty.openpty()
+        try:
+            os.write(mine, answers.encode())
+            done = subprocess.run(
+                [sys.executable, "-m", "k9ops", *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=theirs,
+                capture_output=True,
+                text=True,
+                timeout=_LIMIT_S,
+                check=False,
+            )
+        finally:
+            os.close(theirs)
+            os.close(mine)
+        assert "Traceback" not in done.stdout + done.stderr
+        assert done.returncode == code, f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
 
     @contextmanager
     def started(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -136,3 +159,11 @@ def k9ops(empty_k9ops: Command, database_url: str) -> Command:
         connection.execute("CREATE TABLE public.notification (id int PRIMARY KEY, message text)")
         connection.execute("INSERT INTO public.notification SELECT n, 'كلب ' || n FROM generate_series(1, 1000) n")
     return empty_k9ops
+
+
+@pytest.fixture
+def backup(k9ops: Command) -> dict[str, Any]:
+    """A backup, made and verified."""
+    k9ops("backup", "create")
+    (found,) = k9ops.json("backup", "list")["backups"]
+    return dict(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -153,10 +153,8 @@ def check_key(backup: Backup, keys: PrivateKeys | None) -> None:
         raise BackupDamaged(message, public_keys=keys.public_keys) from exc
 
 
-def read_for_restore(
-    backup: Backup, *, report_bytes: Callable[[int], None], keys: PrivateKeys | None = None
-) -> Generator[bytes]:
-    """Yield what pg_restore reads, and report how much of the file is used up.
+def read_for_restore(backup: Backup, *, keys: PrivateKeys | None = None) -> Generator[bytes]:
+    """Yield what pg_restore reads.
 
     Close it when it is not read to its end.
 
@@ -164,8 +162,7 @@ def read_for_restore(
         BackupDamaged: The file cannot be read, decrypted or decompressed.
         KeyUnsuitable: It is encrypted, and no key opens it.
     """
-    file = _CountedFile(backup.archive_path)
-    chunks: Iterable[bytes] = file.chunks()
+    chunks: Iterable[bytes] = _read_chunks(backup.archive_path)
     with contextlib.ExitStack() as stack:
         if backup.manifest.encryption is not None:
             if keys is None:
@@ -177,7 +174,6 @@ def read_for_restore(
         for data in chunks:
             for start in range(0, len(data), CHUNK_BYTES):
                 yield data[start : start + CHUNK_BYTES]
-            report_bytes(file.read_bytes)
 
 
 def read_payload(path: Path, keys: PrivateKeys | None) -> Generator[bytes]:
@@ -220,19 +216,6 @@ def _check_plain_digest(backup: Backup, chunks: Iterable[bytes]) -> Iterator[byt
     encryption = backup.manifest.encryption
     if encryption is not None and digest.hexdigest() != encryption.plain_sha256:
         raise BackupDamaged("The decrypted archive's SHA-256 is not the one that was encrypted.")
-
-
-class _CountedFile:
-    """A file that is read in another thread, perhaps, while this one reports how far it is."""
-
-    def __init__(self, path: Path) -> None:
-        self.read_bytes = 0
-        self._path = path
-
-    def chunks(self) -> Iterator[bytes]:
-        for chunk in _read_chunks(self._path):
-            self.read_bytes += len(chunk)
-            yield chunk
 
 
 def _read_chunks(path: Path) -> Iterator[bytes]:

@@ -80,6 +80,11 @@ class Backup:
         return self.state.pinned_at is not None
 
     @property
+    def arrival(self) -> int | None:
+        """Its place in the order in which backups came into the folder; None when it has none yet."""
+        return self.state.arrival
+
+    @property
     def archive_path(self) -> Path:
         """The archive."""
         return archive_path(self.folder, self.backup_id, is_encrypted=self.is_encrypted)

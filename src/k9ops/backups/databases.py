@@ -10,6 +10,8 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from k9ops.backups.connections import Session
 from k9ops.backups.manifest import DatabaseShape
 
+NAME_BYTES = 63
+
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
@@ -22,6 +24,11 @@ def server_version(session: Session) -> str:
 def database_exists(session: Session, name: str) -> bool:
     """Tell whether the server has a database of this name."""
     return session.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
+
+
+def cut_name(database: str, suffix: str) -> str:
+    """Return a database's name with a suffix, cut so that PostgreSQL takes it whole."""
+    return database.encode()[: NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
 
 
 def read_shape(session: Session) -> DatabaseShape:

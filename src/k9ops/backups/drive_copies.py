@@ -45,6 +45,10 @@ class RemoteBackup:
     packs: tuple[RemoteFile, ...] = ()
 
     @property
+    def arrival(self) -> None:
+        """Copies have no order of their own: after an outage older ones follow newer ones."""
+
+    @property
     def manifest_file(self) -> RemoteFile | None:
         """The manifest, which is uploaded last."""
         return next((file for file in self.files if file.name == f"{self.backup_id}.json"), None)

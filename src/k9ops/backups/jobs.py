@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Engine
 
 from k9ops.backups.application import explain, has_readable_tokens, read_wishes, tell_application
 from k9ops.backups.catalogue import Backup, load_backup, make_backup_id, update_state
 from k9ops.backups.create import create_backup, format_bytes
-from k9ops.backups.drive_jobs import retain_everywhere
+from k9ops.backups.drive_jobs import DriveReport, retain_everywhere
 from k9ops.backups.keys import PrivateKeys, make_one_off_key
 from k9ops.backups.manifest import OpenedWith, UploadsVerification, Verification, fingerprint
-from k9ops.backups.retention import RetentionPolicy
+from k9ops.backups.retention import RetentionPolicy, RetentionReport, note_arrivals
+from k9ops.backups.tidying import tidy_databases
 from k9ops.backups.verify import verify_backup
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.backup_settings import BackupStatus
-from k9ops.errors import K9opsError, PermanentError, RunInterrupted
+from k9ops.errors import (
+    DatabaseInvalid,
+    DatabaseUnavailable,
+    K9opsError,
+    PermanentError,
+    RunInterrupted,
+    TransientError,
+)
 from k9ops.outcome import Execution, FollowUp, Outcome, skipped
 from k9ops.slot import parse_slot
 
@@ -59,6 +68,7 @@ def create(
     except Exception as exc:
         tell_application(engine, "failed", explain(exc))
         raise
+    note_arrivals(backup.folder)
     size = format_bytes(backup.size_bytes)
     tell_application(engine, "partial", f"Backup {backup_id} ({size}) is made and not yet verified.")
     if one_off_key is not None:
@@ -145,7 +155,9 @@ def verify(settings: Settings, engine: Engine, *, execution: Execution, backup_i
 
 
 def retain(settings: Settings, engine: Engine, *, execution: Execution | None = None, dry_run: bool = False) -> Outcome:
-    """Delete the backups that the policy no longer keeps, in the folder and on Google Drive.
+    """Delete the backups that the policy no longer keeps, in the folder and on Google Drive, and expired databases.
+
+    Those are former databases whose time as an undo is over.
 
     Args:
         settings: Counts for each period.
@@ -163,18 +175,33 @@ def retain(settings: Settings, engine: Engine, *, execution: Execution | None = 
     report, drive = retain_everywhere(
         settings, engine, policy, wishes, execution=execution or Execution(), dry_run=dry_run
     )
-    evidence = report.to_dict() | ({"drive": drive.to_dict()} if drive else {})
-    deleted, kept = len(report.deleted), len(report.kept)
-    problem = drive.problem if drive else None
-    copies = len(drive.deleted) if drive else 0
-    if problem:
-        message = f"{deleted} backups deleted, {kept} kept; what is on Google Drive stays for now: {problem}"
-        return Outcome("partial", message, evidence)
-    if not deleted and not copies:
-        return skipped(f"All {kept} backups are kept by the policy.", **evidence)
-    verb = "would go" if dry_run else "deleted"
-    more = f", and {copies} copies on Google Drive" if copies else ""
-    return Outcome("succeeded", f"{deleted} backups {verb}{more}; {kept} kept.", evidence)
+    dropped = _tidy(settings, dry_run=dry_run)
+    evidence = report.to_dict() | {"databases_dropped": list(dropped)} | ({"drive": drive.to_dict()} if drive else {})
+    is_nothing = not report.deleted and not dropped and not (drive and (drive.deleted or drive.packs))
+    if is_nothing and not (drive and drive.problem):
+        return skipped(f"All {len(report.kept)} backups are kept by the policy.", **evidence)
+    state: Literal["succeeded", "partial"] = "partial" if drive and drive.problem else "succeeded"
+    return Outcome(state, _describe_retention(report, drive, dropped), evidence)
+
+
+def _describe_retention(report: RetentionReport, drive: DriveReport | None, dropped: Sequence[str]) -> str:
+    verb = "would go" if report.dry_run else "deleted"
+    copies = f", and {len(drive.deleted)} copies on Google Drive" if drive and drive.deleted else ""
+    sentences = [f"{len(report.deleted)} backups {verb}{copies}; {len(report.kept)} kept."]
+    if dropped:
+        sentences.append(f"Former databases {verb}: {', '.join(dropped)}.")
+    if drive and drive.problem:
+        sentences.append(f"What is on Google Drive stays for now: {drive.problem}")
+    return " ".join(sentences)
+
+
+def _tidy(settings: Settings, *, dry_run: bool) -> tuple[str, ...]:
+    """Tidy the databases beside the live one; where that cannot be done now, it is logged and done the next time."""
+    try:
+        return tidy_databases(settings, actor="apply_retention", dry_run=dry_run).dropped
+    except (DatabaseUnavailable, DatabaseInvalid, TransientError) as exc:
+        _LOG.warning("databases.untidied", reason=exc.user_message)
+        return ()
 
 
 def _describe_uploads(backup: Backup) -> str:

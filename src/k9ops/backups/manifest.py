@@ -281,6 +281,7 @@ class BackupState(_FrozenRecord):
         pinned_at: Since when retention must leave it alone; None when it is not pinned.
         pinned_reason: Why.
         deletion_reason: Set before the files of a backup are removed: from then on it is no backup.
+        arrival: Numbers the backups of a folder in the order in which retention first saw them, whatever their dates.
     """
 
     state_version: Literal[1] = 1
@@ -289,6 +290,7 @@ class BackupState(_FrozenRecord):
     pinned_at: datetime | None = None
     pinned_reason: str | None = None
     deletion_reason: str | None = None
+    arrival: int | None = None
 
 
 def major_of(version: str) -> int:

@@ -52,6 +52,7 @@ def run_program(
     stall_s: float,
     source: Iterable[bytes] = (),
     sink: Sink | None = None,
+    listen: Callable[[str], object] | None = None,
     is_busy: Callable[[], bool] = lambda: False,
 ) -> ProgramResult:
     """Run a PostgreSQL program to its end in a session of its own.
@@ -63,6 +64,7 @@ def run_program(
         stall_s: Longest time without a byte moved.
         source: What it reads from standard input.
         sink: Takes what it writes to standard output; must use the view before it returns.
+        listen: Takes each whole line of its standard error.
         is_busy: Asked when the time is over: True when it works although no byte moves.
 
     Raises:
@@ -77,7 +79,7 @@ def run_program(
         bufsize=0,
         start_new_session=True,
     )
-    with process, _ended_on_error(process), contextlib.closing(_Pump(process, source, sink)) as pump:
+    with process, _ended_on_error(process), contextlib.closing(_Pump(process, source, sink, listen)) as pump:
         moved_at = time.monotonic()
         while pump.is_open or process.poll() is None:
             execution.check_stop()
@@ -107,12 +109,20 @@ def _ended_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
 class _Pump:
     """Moves bytes between a process and us, whichever side is ready."""
 
-    def __init__(self, process: subprocess.Popen[bytes], source: Iterable[bytes], sink: Sink | None) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        source: Iterable[bytes],
+        sink: Sink | None,
+        listen: Callable[[str], object] | None,
+    ) -> None:
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise ValueError("the process needs three pipes")
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._source = iter(source)
         self._sink = sink
+        self._hear = listen
+        self._line = b""
         self._pending = memoryview(b"")
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
         self._tail = b""
@@ -165,6 +175,10 @@ class _Pump:
         if not chunk:
             self._close(self._stderr)
         self._tail = (self._tail + chunk)[-_MESSAGES_KEPT_BYTES:]
+        if self._hear is not None:
+            *lines, self._line = (self._line + chunk).split(b"\n")
+            for line in lines:
+                self._hear(line.decode(errors="replace"))
 
     def _close(self, pipe: IO[bytes]) -> None:
         self._selector.unregister(pipe)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from k9ops.backups.archives import read_for_restore
 from k9ops.backups.catalogue import Backup
-from k9ops.backups.clients import choose_client, find_clients
+from k9ops.backups.clients import PostgresClient, choose_client, find_clients
 from k9ops.backups.connections import DatabaseTarget, Session, open_session
+from k9ops.backups.contents import ObjectCounter, entries_for_tables, entries_of, list_file
 from k9ops.backups.databases import server_version
 from k9ops.backups.keys import PrivateKeys
 from k9ops.backups.manifest import TableDifference, major_of
@@ -47,6 +48,7 @@ def restore_archive(
     options: Sequence[str],
     execution: Execution,
     keys: PrivateKeys | None = None,
+    tables: Sequence[str] | None = None,
 ) -> None:
     """Restore an archive into an empty database; the first error ends it.
 
@@ -56,8 +58,9 @@ def restore_archive(
         target: The empty database.
         session: To another database of the same server.
         options: For pg_restore, e.g. `--no-owner`.
-        execution: Asked whether to stop; told the bytes of the archive that were read.
+        execution: Asked whether to stop; told how many of the archive's objects are restored.
         keys: Open an encrypted archive.
+        tables: Labels of the only tables whose rows are wanted; the structure is always whole. None is all.
 
     Raises:
         BackupDamaged: pg_restore or the decompression cannot make sense of the archive.
@@ -72,28 +75,62 @@ def restore_archive(
         needs_zstd=manifest.compression == "zstd",
     )
 
-    def report_bytes(read_bytes: int) -> None:
-        execution.report_progress(read_bytes, manifest.size_bytes, "bytes")
-
     def is_busy() -> bool:
         return session.execute(_BUSY, [target.database]).fetchone() is not None
 
-    with contextlib.closing(read_for_restore(backup, report_bytes=report_bytes, keys=keys)) as source:
+    entries = _list_entries(settings, backup, client, target, execution=execution, keys=keys)
+    with contextlib.ExitStack() as stack:
+        arguments = [client.pg_restore, "--format=custom", "--exit-on-error", "--verbose", *options]
+        if tables is not None:
+            entries = entries_for_tables(entries, tables, manifest.tables)
+            arguments.append(f"--use-list={stack.enter_context(list_file(entries))}")
+        counter = ObjectCounter(len(entries), lambda done, total: execution.report_progress(done, total, "objects"))
         result = run_program(
-            [client.pg_restore, "--format=custom", "--exit-on-error", *options],
+            arguments,
             target=target.with_options(_INDEX_MEMORY),
             execution=execution,
             stall_s=settings.backup_stall_s,
-            source=source,
+            source=stack.enter_context(_open_archive(backup, keys)),
+            listen=counter.hear,
             is_busy=is_busy,
         )
     if result.return_code == 0 and not result.first_error:
+        execution.report_progress(counter.total, counter.total, "objects")
         return
     session.execute("SELECT 1")
     problem = result.first_error or f"code {result.return_code}"
     if any(words in result.messages.lower() for words in _SERVER_TROUBLE) or result.return_code < 0:
         raise ClientFailed(f"pg_restore ended with an error: {problem}.", messages=result.messages)
     raise BackupDamaged(f"pg_restore ended with an error: {problem}.", messages=result.messages)
+
+
+def _open_archive(backup: Backup, keys: PrivateKeys | None) -> contextlib.closing[Generator[bytes]]:
+    return contextlib.closing(read_for_restore(backup, keys=keys))
+
+
+def _list_entries(
+    settings: Settings,
+    backup: Backup,
+    client: PostgresClient,
+    target: DatabaseTarget,
+    *,
+    execution: Execution,
+    keys: PrivateKeys | None,
+) -> tuple[str, ...]:
+    listing = bytearray()
+    with _open_archive(backup, keys) as source:
+        result = run_program(
+            [client.pg_restore, "--format=custom", "--list"],
+            target=target,
+            execution=execution,
+            stall_s=settings.backup_stall_s,
+            source=source,
+            sink=listing.extend,
+        )
+    if result.return_code != 0:
+        problem = result.first_error or f"code {result.return_code}"
+        raise BackupDamaged(f"pg_restore cannot read the archive: {problem}.", messages=result.messages)
+    return entries_of(listing.decode(errors="replace"))
 
 
 def compare_rows(

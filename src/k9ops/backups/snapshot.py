@@ -105,10 +105,15 @@ def count_rows(session: Session, *, execution: Execution) -> dict[str, int]:
     """Count every row that pg_dump would write, by `schema.table`."""
     session.execute("SET row_security = off")
     counts: dict[str, int] = {}
-    for schema, table in session.execute(_TABLES).fetchall():
+    for schema, table in list_tables(session):
         query = SQL("SELECT count(*) FROM ONLY {}").format(Identifier(schema, table))
         [(counts[table_label(schema, table)],)] = fetch_stoppably(session, query, execution=execution)
     return counts
+
+
+def list_tables(session: Session) -> list[tuple[str, str]]:
+    """Return schema and name of every table whose rows pg_dump would write."""
+    return [(schema, table) for schema, table in session.execute(_TABLES).fetchall()]
 
 
 def table_label(schema: str, table: str) -> str:

@@ -14,6 +14,7 @@ from k9ops.backups.uploads_read import read_index
 from k9ops.backups.verify import verify_backup
 from k9ops.broker.jobs import find_actor
 from k9ops.cli.backup_restore import restore
+from k9ops.cli.backup_swap import databases, drop, swap, undo
 from k9ops.cli.backup_view import (
     backup_document,
     entry_document,
@@ -39,6 +40,10 @@ from k9ops.outcome import Execution
 
 app = typer.Typer(help="Make, verify, restore and prune backups.", no_args_is_help=True)
 app.command("restore")(restore)
+app.command("swap")(swap)
+app.command("undo")(undo)
+app.command("databases")(databases)
+app.command("drop")(drop)
 
 
 @app.command("create")

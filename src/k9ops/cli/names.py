@@ -41,4 +41,16 @@ BackupId = Annotated[
     str,
     typer.Argument(metavar="ID", help="Id of a backup, or the beginning of one.", autocompletion=_complete_backup),
 ]
+OptionalBackupId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ID]",
+        help="Id of a backup, or the beginning of one; without it you choose from a list.",
+        autocompletion=_complete_backup,
+        show_default=False,
+    ),
+]
+SideName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A database that `k9ops backup databases` lists.", show_default=False)
+]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="Id of a run, or the beginning of one.")]

@@ -227,6 +227,13 @@ class Settings(BaseSettings):
         None,
         "File with a private key of age, on a machine that only verifies; empty where backups are made.",
     )
+    undo_days: int = _setting(
+        "K9OPS_UNDO_DAYS",
+        7,
+        "How long the former database is kept after a restored one took its place.",
+        unit="days",
+        ge=1,
+    )
     verify_database_url: SecretStr = _setting(
         "K9OPS_VERIFY_DATABASE_URL",
         SecretStr(""),

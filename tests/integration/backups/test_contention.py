@@ -21,7 +21,6 @@ from tests.integration.backups.test_verify import role
 
 from k9ops.backups.catalogue import Backup, list_backups, load_backup, make_backup_id, partial_path, pin
 from k9ops.backups.connections import open_session, target_of
-from k9ops.backups.over_live import restore_over_live
 from k9ops.backups.restore import restore_backup
 from k9ops.backups.retention import RetentionPolicy, apply_retention
 from k9ops.backups.scratch import scratch_database
@@ -244,28 +243,7 @@ def test_restore_changes_nothing_when_the_role_may_not_create_databases(any_sour
         any_source.run(f'GRANT pg_read_all_data TO "{humble.engine.url.username}"')
         with pytest.raises(DatabaseInvalid, match="may not create databases"):
             restore_backup(humble.settings, backup, database=new_name(), execution=Execution())
-        with pytest.raises(DatabaseInvalid, match="may not create databases"):
-            restore_over_live(humble.settings, backup, execution=Execution(), safety_backup_id=fresh_id())
     assert any_source.databases() == before
-
-
-def test_restore_over_live_changes_nothing_when_it_must_stop(any_source: Source) -> None:
-    backup, before = any_source.back_up(), any_source.databases()
-    safety_id, server = fresh_id(), f"port={any_source.engine.url.port}"
-
-    def stop_after_the_safety_backup() -> None:
-        if any("pg_restore" in line for line in programs_with(server).values()):
-            raise RunInterrupted("A person cancelled it.", reason="cancelled")
-
-    with pytest.raises(RunInterrupted):
-        restore_over_live(
-            any_source.settings,
-            backup,
-            execution=Execution(check_stop=stop_after_the_safety_backup),
-            safety_backup_id=safety_id,
-        )
-    assert any_source.databases() == before
-    assert load_backup(backup.folder, safety_id).backup_id == safety_id, "the safety backup stays"
 
 
 def test_apply_retention_deletes_real_backups_but_no_pinned_one(any_source: Source) -> None:

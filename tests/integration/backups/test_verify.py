@@ -65,7 +65,10 @@ def test_verify_backup_stores_what_it_found(each_source: Source) -> None:
     assert verification.tables_compared == len(EXPECTED_ROWS)
     assert verification.differences == ()
     assert load_backup(backup.folder, backup.backup_id).state.verification == verification
-    assert reports[-1] == (backup.size_bytes, backup.size_bytes, "bytes")
+    done, total, unit = reports[-1]
+    assert (done, unit) == (total, "objects")
+    assert total >= 2 * len(EXPECTED_ROWS), "each table, and its rows"
+    assert [done for done, *_ in reports] == list(range(total + 1))
     assert each_source.databases() == before
 
 

@@ -272,5 +272,6 @@ def test_apply_retention_deletes_what_the_plan_says_and_nothing_in_a_dry_run(tmp
     report = apply_retention(settings, policy, now=now, dry_run=False)
     assert (report.deleted, report.freed_bytes) == (rehearsal.deleted, 12)
     assert [decision.backup.backup_id for decision in report.deleted] == [backup.backup_id for backup in backups[:3]]
-    assert list_backups(tmp_path).backups == (backups[4], backups[3])
+    found = [(item.backup_id, item.state.arrival) for item in list_backups(tmp_path).backups]
+    assert found == [(backups[4].backup_id, 5), (backups[3].backup_id, 4)]
     assert apply_retention(settings, policy, now=now, dry_run=False).deleted == ()

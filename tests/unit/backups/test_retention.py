@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.backups.making import make_backup
 
 from k9ops.backups.catalogue import Backup
-from k9ops.backups.retention import RetentionPolicy, plan_retention
+from k9ops.backups.retention import RetentionPolicy, number_arrivals, plan_retention
 from k9ops.errors import PolicyInvalid
 
 RIYADH = ZoneInfo("Asia/Riyadh")
@@ -133,3 +134,32 @@ def test_plan_retention_lets_no_unverified_backup_stand_for_a_period() -> None:
 def test_plan_retention_refuses_a_policy_that_keeps_nothing_or_is_negative(numbers: tuple[int, int, int, int]) -> None:
     with pytest.raises(PolicyInvalid):
         plan_retention([], RetentionPolicy(*numbers), now=NOW, zone=RIYADH)
+
+
+@pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=60), datetime(2099, 1, 1, tzinfo=UTC)])
+def test_plan_retention_lets_nothing_expire_by_an_outage_or_a_clock_that_is_ahead(now: datetime) -> None:
+    backups = [make_backup(NOW - timedelta(days=age), number=age) for age in range(10)]
+    policy = RetentionPolicy(10, daily=0, weekly=0, monthly=0)
+    assert plan_retention(backups, policy, now=now, zone=RIYADH).delete == ()
+
+
+def test_plan_retention_is_not_misled_by_a_backup_dated_in_the_future() -> None:
+    """It came before the others, so it is not the newest, and it goes when its time has come."""
+    made = [datetime(2099, 1, 1, tzinfo=UTC), *(NOW - timedelta(days=age) for age in (3, 2, 1))]
+    backups = [
+        replace(backup, state=backup.state.model_copy(update={"arrival": number}))
+        for number, backup in enumerate([make_backup(moment, number=n) for n, moment in enumerate(made)], 1)
+    ]
+    plan = plan_retention(backups, RetentionPolicy(0, daily=2, weekly=0, monthly=0), now=NOW, zone=RIYADH)
+    assert ids(plan.keep) == {backups[2].backup_id, backups[3].backup_id}
+    fresh = plan_retention(backups[:2], RetentionPolicy(0, daily=1, weekly=0, monthly=0), now=NOW, zone=RIYADH)
+    assert ids(fresh.keep) == {backups[1].backup_id}
+    unknown = [make_backup(moment, number=n) for n, moment in enumerate(made)]
+    plan = plan_retention(unknown, RetentionPolicy(0, daily=1, weekly=0, monthly=0), now=NOW, zone=RIYADH)
+    assert ids(plan.keep) == {unknown[0].backup_id, unknown[3].backup_id}, "which came last is not known"
+
+
+def test_number_arrivals_goes_on_from_the_last_number() -> None:
+    first, second, third = (make_backup(NOW - timedelta(days=age), number=age) for age in (3, 2, 1))
+    third = replace(third, state=third.state.model_copy(update={"arrival": 7}))
+    assert number_arrivals([third, second, first]) == {first.backup_id: 8, second.backup_id: 9}
