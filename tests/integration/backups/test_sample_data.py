@@ -51,11 +51,11 @@ def test_backup_brings_back_every_row_of_the_application(each_empty_source: Sour
     verification = verify_backup(source.settings, backup, execution=Execution())
     assert (verification.state, verification.reason, verification.differences) == ("verified", None, ())
 
-    name = f"restored_{uuid.uuid4().hex[:8]}"
+    before, name = read_all_rows(source.url), f"restored_{uuid.uuid4().hex[:8]}"
     report = restore_backup(source.settings, backup, database=name, execution=Execution())
     try:
         assert report.rows_compared == backup.manifest.row_count
-        assert read_all_rows(f"{source.url.rpartition('/')[0]}/{name}") == read_all_rows(source.url)
+        assert read_all_rows(f"{source.url.rpartition('/')[0]}/{name}") == before
     finally:
         source.run(f"DROP DATABASE {name}")
 
