@@ -53,6 +53,8 @@ def test_check_fails_but_goes_on_when_everything_is_away(bare_k9ops: Command) ->
         "application",
         "redis",
         "pg_dump",
+        "drive credentials",
+        "google drive",
         "scheduler",
         "clocks",
         "queues",
