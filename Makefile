@@ -18,7 +18,7 @@ up: setup ## Run the whole service here until Ctrl-C
 
 test: setup ## Run all tests on servers that the session starts itself
 	@$(PYTHON) scripts/system_packages.py postgresql-15
-	@$(RUN)/python -m pytest $(ARGS)
+	@$(RUN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 check: setup ## Format, lint, types, import contract
 	@$(RUN)/ruff format --check .

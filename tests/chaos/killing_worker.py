@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tests.chaos.killing import after, at_call, before
 
 from k9ops.actors import broker
-from k9ops.backups import archives, contents, create, drive_jobs, verify
+from k9ops.backups import archives, contents, create, drive_jobs, jobs, verify
 from k9ops.broker import conclude
 from k9ops.ledger.execution import current_run
 

@@ -56,7 +56,9 @@ class SecretBox:
                 " new one.",
             )
         try:
-            data = base64.urlsafe_b64decode(content)
+            data = base64.b64decode(content, altchars=b"-_", validate=True)
+            if base64.urlsafe_b64encode(data).decode() != content:  # bits that decoding passes over
+                raise InvalidTag
             plain = AESGCM(self._keys[name]).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], purpose.encode())
         except (InvalidTag, binascii.Error, ValueError):
             raise SecretUnreadable("A sealed value was altered, or is not what it was sealed for.") from None
