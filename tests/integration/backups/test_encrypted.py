@@ -22,8 +22,8 @@ from k9ops.backups.drills import read_drills
 from k9ops.backups.encryption import AGE_HEADER
 from k9ops.backups.jobs import rehearse
 from k9ops.backups.keys import PrivateKeys, make_one_off_key, read_keys
-from k9ops.backups.over_live import restore_over_live
 from k9ops.backups.restore import restore_backup
+from k9ops.backups.swap import swap_database
 from k9ops.backups.verify import verify_backup
 from k9ops.errors import BackupDamaged, KeyUnsuitable
 from k9ops.outcome import Execution
@@ -178,18 +178,24 @@ def test_restore_backup_opens_with_any_recipient_key(source: Source, pair: Pair)
         source.run(f"DROP DATABASE {name}")
 
 
-def test_restore_over_live_takes_the_key_and_encrypts_its_safety_backup(source: Source, pair: Pair) -> None:
+def test_swap_of_an_encrypted_backup_encrypts_its_safety_backup(source: Source, pair: Pair) -> None:
     source = encrypting(source, pair)
     backup = source.back_up()
     source.run("DELETE FROM public.notification")
-    report = restore_over_live(
-        source.settings, backup, execution=Execution(), safety_backup_id=fresh_id(), keys=pair.keys
+    restored = restore_backup(source.settings, backup, database=new_name(), execution=Execution(), keys=pair.keys)
+    safety_backup_id = fresh_id()
+    report = swap_database(
+        source.settings,
+        database=restored.database,
+        actor="a test",
+        execution=Execution(),
+        safety_backup_id=safety_backup_id,
     )
     try:
-        assert load_backup(backup.folder, report.safety_backup_id).is_encrypted
+        assert load_backup(backup.folder, safety_backup_id).is_encrypted
         assert source.back_up().manifest.tables == EXPECTED_ROWS
     finally:
-        source.run(f'DROP DATABASE "{report.previous_database}"')
+        source.run(f'DROP DATABASE "{report.former_database}"')
 
 
 def _no_key(_backup: Backup) -> None:
@@ -238,10 +244,7 @@ def test_restore_backup_writes_no_database_when_the_file_does_not_open(
     before = source.databases()
     with pytest.raises(error, match=words):
         restore_backup(source.settings, backup, database=new_name(), execution=Execution(), keys=keys)
-    with pytest.raises(error, match=words):
-        restore_over_live(source.settings, backup, execution=Execution(), safety_backup_id=fresh_id(), keys=keys)
     assert source.databases() == before
-    assert len(list_backups(backup.folder).backups) == 1, "not even a safety backup"
 
 
 def test_verify_backup_with_the_wrong_key_says_nothing_about_the_backup(source: Source, pair: Pair) -> None:

@@ -42,6 +42,7 @@ def test_read_keys_reads_a_file_of_age_keygen() -> None:
         ("age-encryption.org/v1\n-> scrypt", "protected with a passphrase"),
         ("-----BEGIN AGE ENCRYPTED FILE-----\n", "protected with a passphrase"),
     ],
+    ids=["empty", "comment", "cut", "longer", "public", "passphrase", "armoured"],
 )
 def test_read_keys_says_what_is_wrong_and_repeats_nothing(text: str, words: str) -> None:
     with pytest.raises(KeyUnsuitable, match=words) as caught:
