@@ -124,7 +124,12 @@ def bare_k9ops(tmp_path: Path) -> Iterator[Command]:
 @pytest.fixture
 def empty_k9ops(tmp_path: Path, database_url: str, redis_url: str) -> Command:
     """The command with an empty database and an empty Redis."""
-    variables = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "K9OPS_BACKUP_DIR": str(tmp_path / "backups")}
+    variables = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "K9OPS_BACKUP_DIR": str(tmp_path / "backups"),
+        "K9OPS_REPORTS_DIR": str(tmp_path / "reports"),
+    }
     return Command(tmp_path, {**variables, "K9OPS_RELAY_INTERVAL_S": "0.1"})
 
 

@@ -41,7 +41,7 @@ def test_up_needs_no_setting_and_keeps_its_data(bare_k9ops: Command) -> None:
         path = bare_k9ops.folder / ".k9ops" / "env"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         variables = read_environment(bare_k9ops)
-        assert set(variables) == {"DATABASE_URL", "REDIS_URL", "K9OPS_BACKUP_DIR"}
+        assert set(variables) == {"DATABASE_URL", "REDIS_URL", "K9OPS_BACKUP_DIR", "K9OPS_REPORTS_DIR"}
         run = bare_k9ops.json("enqueue", "canary", "--timeout", "30", **variables)["run"]
         assert (run["state"], run["path"]) == ("succeeded", "worker")
         assert "Sample data: k9ops db seed" in bare_k9ops.output()

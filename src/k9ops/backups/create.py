@@ -25,12 +25,12 @@ from k9ops.backups.catalogue import (
 )
 from k9ops.backups.clients import PostgresClient, choose_client, find_clients
 from k9ops.backups.connections import DatabaseTarget, target_of
-from k9ops.backups.durable import BUSY_MESSAGE, fsync_folder, is_being_written, open_folder, open_partial, write_durably
 from k9ops.backups.manifest import BackupState, Compression, Manifest, encode, major_of
 from k9ops.backups.programs import run_program
 from k9ops.backups.snapshot import Snapshot, open_snapshot
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
+from k9ops.durable import BUSY_MESSAGE, fsync_folder, is_being_written, open_folder, open_partial, write_durably
 from k9ops.errors import BackupDamaged, BackupNotFound, ClientFailed, DiskFull, TransientError
 from k9ops.outcome import Execution
 

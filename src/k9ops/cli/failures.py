@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from k9ops.config.logging import get_logger, mask_passwords
 from k9ops.db.engine import is_unavailable
 from k9ops.errors import (
+    ArtefactNotFound,
     BackupNotFound,
     BrokerUnavailable,
     DatabaseInvalid,
@@ -18,6 +19,8 @@ from k9ops.errors import (
     K9opsError,
     ParamsInvalid,
     PolicyInvalid,
+    ReportUnavailable,
+    ReportUnknown,
     RunNotFound,
     RunStateConflict,
     ScheduleUnknown,
@@ -32,11 +35,14 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 _USAGE_ERRORS = (
+    ArtefactNotFound,
     BackupNotFound,
     DatabaseInvalid,
     JobUnknown,
     ParamsInvalid,
     PolicyInvalid,
+    ReportUnavailable,
+    ReportUnknown,
     RunNotFound,
     RunStateConflict,
     ScheduleUnknown,

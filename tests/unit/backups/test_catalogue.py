@@ -28,10 +28,10 @@ from k9ops.backups.catalogue import (
     unpin,
     update_state,
 )
-from k9ops.backups.durable import is_being_written, open_folder, open_partial, write_durably
 from k9ops.backups.manifest import encode
 from k9ops.backups.retention import RetentionPolicy, apply_retention
 from k9ops.config.settings import Settings
+from k9ops.durable import is_being_written, open_folder, open_partial, write_durably
 from k9ops.errors import BackupDamaged, BackupNotFound, TransientError
 
 
@@ -180,7 +180,7 @@ def test_sweep_removes_a_partial_file_only_when_its_writer_is_dead(tmp_path: Pat
     path = partial_path(tmp_path, make_backup_id(MOMENT, uuid.uuid4()))
     program = (
         "import sys, pathlib\n"
-        "from k9ops.backups.durable import open_partial\n"
+        "from k9ops.durable import open_partial\n"
         "with open_partial(pathlib.Path(sys.argv[1])) as file:\n"
         "    file.write(b'half'); file.flush(); print('ready', flush=True); sys.stdin.read()\n"
     )

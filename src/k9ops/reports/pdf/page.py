@@ -1,0 +1,168 @@
+"""A document's description as HTML and CSS, by templates that escape everything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from k9ops.reports.pdf.chart import draw_bars
+from k9ops.reports.pdf.fonts import FONT_FILES, FONT_FOLDER, check_glyphs
+from k9ops.reports.pdf.isolation import isolate
+
+TEMPLATE_FOLDER = Path(__file__).parents[1] / "templates"
+
+_FAMILIES = ("K9 Naskh", "K9 Naskh", "K9 Sans", "K9 Sans")
+_WEIGHTS = (400, 700, 400, 700)
+_DENSE_COLUMNS = 16
+_LOOKS = {"integer": "n", "decimal": "n", "time": "c", "yes_no": "c"}
+_ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell as HTML."""
+
+    text: Markup
+    look: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table."""
+
+    cells: Sequence[Cell]
+    is_even: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a section that are laid out together.
+
+    Attributes:
+        section: Its description.
+        start: Number of its first row in the section.
+        count: How many rows.
+    """
+
+    section: Mapping[str, Any]
+    start: int
+    count: int
+
+
+def build_html(
+    document: Mapping[str, Any],
+    parts: Sequence[Part],
+    *,
+    is_first: bool = True,
+    first_page: int = 1,
+    total_pages: int | None = None,
+) -> str:
+    """Return a document, or a stretch of it, as HTML.
+
+    Args:
+        document: Its description.
+        parts: What stands in it.
+        is_first: Whether the report's head stands before it.
+        first_page: Number of its first page.
+        total_pages: Number of pages of the whole report, where this is a stretch of it.
+
+    Raises:
+        GlyphMissing: A character that the fonts lack.
+    """
+    is_rtl = document["is_rtl"]
+    _check_frame(document)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        loader=FileSystemLoader(TEMPLATE_FOLDER),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["isolate"] = lambda text: isolate(text, is_rtl=is_rtl)
+    names = zip(_FAMILIES, ((FONT_FOLDER / name).as_uri() for name in FONT_FILES), _WEIGHTS, strict=True)
+    css = environment.get_template("report.css").render(
+        fonts=list(names),
+        is_rtl=is_rtl,
+        is_landscape=document["is_landscape"],
+        digits=document["digits"],
+        is_first=is_first,
+        first_page=first_page,
+    )
+    before, _, rest = document["words"]["page"].partition("{page}")
+    between, _, after = rest.partition("{pages}")
+    return environment.get_template("report.html").render(
+        d=document,
+        css=Markup(css),  # noqa: S704 - from the package's own template and numbers
+        logo=Path(document["logo"]).as_uri() if document["logo"] else None,
+        page_words=(before, between, after),
+        total_pages=None if total_pages is None else _in_digits(str(total_pages), document),
+        is_first=is_first,
+        sections=[_describe_part(part, document) for part in parts],
+    )
+
+
+def whole(document: Mapping[str, Any]) -> list[Part]:
+    """Return a document in one piece: every section with all its rows."""
+    return [Part(section, 0, section["row_count"]) for section in document["sections"]]
+
+
+def read_rows(part: Part) -> Iterator[list[str]]:
+    """Yield the cells of a part's rows."""
+    with Path(part.section["path"]).open(encoding="utf-8") as file:
+        for line in islice(file, part.start, part.start + part.count):
+            yield json.loads(line)
+
+
+def _describe_part(part: Part, document: Mapping[str, Any]) -> dict[str, Any]:
+    section, is_rtl = part.section, document["is_rtl"]
+    total = sum(column["width"] for column in section["columns"])
+    is_continued = part.start > 0
+    return {
+        **{name: section[name] for name in ("key", "title", "row_count", "totals", "notes")},
+        "columns": [{**column, "look": _LOOKS.get(column["kind"], "")} for column in section["columns"]],
+        "is_continued": is_continued,
+        "is_last": part.start + part.count >= section["row_count"],
+        "is_dense": len(section["columns"]) > _DENSE_COLUMNS,
+        "shares": [f"{100 * column['width'] / total:.3f}" for column in section["columns"]],
+        "chart": draw_bars(section["chart"], is_rtl=is_rtl) if section["chart"] and not is_continued else None,
+        "bars": section["chart"],
+        "rows": _make_lines(part, is_rtl=is_rtl),
+    }
+
+
+def _make_lines(part: Part, *, is_rtl: bool) -> Iterator[Line]:
+    columns = part.section["columns"]
+    looks = [_LOOKS.get(column["kind"], "") for column in columns]
+    made: dict[str, Markup] = {}
+    for number, cells in enumerate(read_rows(part), start=part.start):
+        line = []
+        for column, look, text in zip(columns, looks, cells, strict=True):
+            html = made.get(text)
+            if html is None:
+                check_glyphs(text, where=f"record {number + 1}, {' / '.join(column['headers'])}")
+                html = made[text] = isolate(text, is_rtl=is_rtl)
+            line.append(Cell(html, look))
+        yield Line(line, is_even=number % 2 == 1)
+
+
+def _check_frame(document: Mapping[str, Any]) -> None:
+    for place, texts in (
+        ("the title", [document["title"]]),
+        ("K9OPS_UNIT_NAME_AR or K9OPS_UNIT_NAME_EN", document["unit"].values()),
+        ("the parameters", [text for pair in document["facts"] for text in pair]),
+        ("who asked for it", [text for pair in document["occasion"] for text in pair]),
+        ("the totals", [text for section in document["sections"] for pair in section["totals"] for text in pair]),
+    ):
+        for text in texts:
+            check_glyphs(text, where=place)
+
+
+def _in_digits(text: str, document: Mapping[str, Any]) -> str:
+    return text.translate(_ARABIC_DIGITS) if document["digits"] == "arabic" else text
