@@ -8,7 +8,21 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Column, Connection, Engine, Select, Table, Text, and_, cast, or_, select, text, true
+from sqlalchemy import (
+    Column,
+    Connection,
+    CursorResult,
+    Engine,
+    Select,
+    Table,
+    Text,
+    and_,
+    cast,
+    or_,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.sql import ColumnElement
 
 from k9ops.db.application import APPLICATION_SCHEMA, ApplicationSchema, inspect_application
@@ -41,8 +55,11 @@ def open_reading(
             raise DatabaseInvalid("This is no database of the K9 application.")
         report.require(schema)
         reading = Reading(connection, schema, values, zone=zone, today=today, execution=execution)
-        reading.resolve()
-        yield reading
+        try:
+            reading.resolve()
+            yield reading
+        finally:
+            reading.close()
 
 
 class Reading:
@@ -72,6 +89,7 @@ class Reading:
         self.values: dict[str, Any] = dict(values)
         self.labels: dict[str, str] = {}
         self._execution = execution
+        self._open: list[CursorResult[Any]] = []
         self._tables = build_metadata(self.generation).tables
 
     def table(self, name: str, alias: str | None = None) -> Any:
@@ -82,10 +100,17 @@ class Reading:
     def stream(self, statement: Any) -> Iterator[Row]:
         """Run a query by a server-side cursor; yield its rows by label."""
         result = self.connection.execution_options(stream_results=True, yield_per=_FETCH_ROWS).execute(statement)
+        self._open.append(result)
         for batch in result.mappings().partitions():
             self._execution.check_stop()
             for row in batch:
                 yield dict(row)
+        self._open.remove(result)
+
+    def close(self) -> None:
+        """Close the cursors of queries that were not read to their end."""
+        for result in self._open:
+            result.close()
 
     def scalar(self, statement: Select[Any]) -> Any:
         """Return the one value of a query."""

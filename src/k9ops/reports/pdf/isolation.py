@@ -16,7 +16,7 @@ _IS_RTL = re.compile("[\u0621-\u064a\u066e-\u06d3\u06fa-\u06ff\u0750-\u077f\u08a
 
 # From the first sign or letter to the last one, with whatever stands between that is neither Arabic nor a line's end.
 _WORD = rf"[^\W_{_ARABIC}]"
-_SIGN = r"[+\-#$€£@~<>=±]"
+_SIGN = r"[+\-#$€£@~=±]"
 _LTR_PIECE = re.compile(rf"{_SIGN}*{_WORD}(?:[^{_ARABIC}\n]*{_WORD})?[%°+#*]*", re.UNICODE)
 # Arabic digits alone are read from left to right too; a piece begins and ends with a letter, mark or digit.
 _RTL_PIECE = re.compile(rf"[{_ARABIC}](?:[^A-Za-z\u00c0-\u024f\n]*[{_ARABIC}])?")
@@ -41,7 +41,7 @@ def isolate(text: str, *, is_rtl: bool) -> Markup:
         return escape(text)
     pattern, direction = (_LTR_PIECE, "ltr") if is_rtl else (_RTL_PIECE, "rtl")
     parts, end = [], 0
-    for match in pattern.finditer(text):
+    while (match := pattern.search(text, end)) is not None:
         start, stop = match.start(), match.start() + _balanced_length(match[0])
         if end < start and text[stop : stop + 1] and _PAIRS.get(text[start - 1]) == text[stop]:
             start, stop = start - 1, stop + 1
