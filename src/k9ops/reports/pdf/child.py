@@ -44,11 +44,11 @@ def render(order: Mapping[str, Any]) -> dict[str, Any]:
     """Render one document and say how it went: pages, or the error's class, message and detail."""
     from weasyprint.urls import FatalURLFetchingError
 
-    from k9ops.reports.pdf.plain import render_plain
+    from k9ops.reports.pdf.render import render_document
 
     try:
         document = json.loads(Path(order["document"]).read_text(encoding="utf-8"))
-        return {"pages": render_plain(document, Path(order["output"]))}
+        return {"pages": render_document(document, Path(order["output"]))}
     except K9opsError as exc:
         return {"error": type(exc).__name__, "message": exc.user_message, "detail": exc.detail}
     except MemoryError:

@@ -23,7 +23,6 @@ _MADE_AT = Words("أُعد في", "Made at")
 _EMPTY = Words("لا توجد سجلات مطابقة في هذه الفترة.", "There are no records that match.")
 _PAGE = Words("صفحة {page} من {pages}", "Page {page} of {pages}")
 _TOTALS = Words("الإجماليات", "Totals")
-_NUMBER = Words("م", "No.")
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,6 @@ def write_document(
             "empty": look.say(_EMPTY),
             "page": _PAGE.say(one),
             "totals": look.say(_TOTALS),
-            "number": [look.say(_NUMBER)],
         },
         "sections": [_write_section(section, data, look, folder, check_stop) for section in data.sections],
     }

@@ -21,8 +21,7 @@ TEMPLATE_FOLDER = Path(__file__).parents[1] / "templates"
 _FAMILIES = ("K9 Naskh", "K9 Naskh", "K9 Sans", "K9 Sans")
 _WEIGHTS = (400, 700, 400, 700)
 _DENSE_COLUMNS = 16
-_LOOKS = {"integer": "n", "decimal": "n", "time": "c", "yes_no": "c"}
-_ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+COLUMN_LOOKS = {"integer": "n", "decimal": "n", "time": "c", "yes_no": "c"}
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,16 @@ def build_html(
     document: Mapping[str, Any],
     parts: Sequence[Part],
     *,
-    is_first: bool = True,
-    first_page: int = 1,
-    total_pages: int | None = None,
+    slot_heights: Mapping[str, Sequence[float]] | None = None,
+    probed: str | None = None,
 ) -> str:
-    """Return a document, or a stretch of it, as HTML.
+    """Return a document, or the beginning of it, as HTML.
 
     Args:
         document: Its description.
         parts: What stands in it.
-        is_first: Whether the report's head stands before it.
-        first_page: Number of its first page.
-        total_pages: Number of pages of the whole report, where this is a stretch of it.
+        slot_heights: For sections whose tables are drawn later: the height, in CSS pixels, on each page.
+        probed: A section that gets a sample table of one row.
 
     Raises:
         GlyphMissing: A character that the fonts lack.
@@ -92,8 +89,6 @@ def build_html(
         is_rtl=is_rtl,
         is_landscape=document["is_landscape"],
         digits=document["digits"],
-        is_first=is_first,
-        first_page=first_page,
     )
     before, _, rest = document["words"]["page"].partition("{page}")
     between, _, after = rest.partition("{pages}")
@@ -102,9 +97,7 @@ def build_html(
         css=Markup(css),  # noqa: S704 - from the package's own template and numbers
         logo=Path(document["logo"]).as_uri() if document["logo"] else None,
         page_words=(before, between, after),
-        total_pages=None if total_pages is None else _in_digits(str(total_pages), document),
-        is_first=is_first,
-        sections=[_describe_part(part, document) for part in parts],
+        sections=[_describe_part(part, document, slot_heights or {}, probed) for part in parts],
     )
 
 
@@ -120,26 +113,28 @@ def read_rows(part: Part) -> Iterator[list[str]]:
             yield json.loads(line)
 
 
-def _describe_part(part: Part, document: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_part(
+    part: Part, document: Mapping[str, Any], slot_heights: Mapping[str, Sequence[float]], probed: str | None
+) -> dict[str, Any]:
     section, is_rtl = part.section, document["is_rtl"]
+    is_drawn_later = section["key"] in slot_heights or section["key"] == probed
     total = sum(column["width"] for column in section["columns"])
-    is_continued = part.start > 0
     return {
         **{name: section[name] for name in ("key", "title", "row_count", "totals", "notes")},
-        "columns": [{**column, "look": _LOOKS.get(column["kind"], "")} for column in section["columns"]],
-        "is_continued": is_continued,
-        "is_last": part.start + part.count >= section["row_count"],
+        "columns": [{**column, "look": COLUMN_LOOKS.get(column["kind"], "")} for column in section["columns"]],
+        "slots": [f"{height:.2f}" for height in slot_heights.get(section["key"], ())],
+        "is_probed": section["key"] == probed,
         "is_dense": len(section["columns"]) > _DENSE_COLUMNS,
         "shares": [f"{100 * column['width'] / total:.3f}" for column in section["columns"]],
-        "chart": draw_bars(section["chart"], is_rtl=is_rtl) if section["chart"] and not is_continued else None,
+        "chart": draw_bars(section["chart"], is_rtl=is_rtl) if section["chart"] else None,
         "bars": section["chart"],
-        "rows": _make_lines(part, is_rtl=is_rtl),
+        "rows": [] if is_drawn_later else _make_lines(part, is_rtl=is_rtl),
     }
 
 
 def _make_lines(part: Part, *, is_rtl: bool) -> Iterator[Line]:
     columns = part.section["columns"]
-    looks = [_LOOKS.get(column["kind"], "") for column in columns]
+    looks = [COLUMN_LOOKS.get(column["kind"], "") for column in columns]
     made: dict[str, Markup] = {}
     for number, cells in enumerate(read_rows(part), start=part.start):
         line = []
@@ -162,7 +157,3 @@ def _check_frame(document: Mapping[str, Any]) -> None:
     ):
         for text in texts:
             check_glyphs(text, where=place)
-
-
-def _in_digits(text: str, document: Mapping[str, Any]) -> str:
-    return text.translate(_ARABIC_DIGITS) if document["digits"] == "arabic" else text

@@ -14,6 +14,7 @@ from k9ops.errors import ReportTooLarge
 from k9ops.reports.pdf.fetcher import LockedFetcher
 from k9ops.reports.pdf.fonts import FONT_FILES, FONT_FOLDER
 from k9ops.reports.pdf.page import build_html, whole
+from k9ops.reports.pdf.tuning import tune
 
 _VARIANT = "pdf/ua-1"
 
@@ -25,6 +26,7 @@ def render_plain(document: Mapping[str, Any], output: Path) -> int:
         GlyphMissing: A character that the fonts lack.
         ReportTooLarge: It has more pages than the document allows.
     """
+    tune()
     laid_out = lay_out(document, build_html(document, whole(document)), pdf_variant=_VARIANT)
     pages = len(laid_out.pages)
     check_pages(document, pages)
