@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +12,18 @@ from typing import Any
 from k9ops.config.settings import Settings
 from k9ops.reports.cells import Look, in_digits, say_date, show, show_number
 from k9ops.reports.data import ReportData, SectionData
+from k9ops.reports.definition import Column
 from k9ops.reports.words import Words
 
 _LONGEST_CELL = 2_000
 _CUT = Words("… (النص أطول)", "… (the text is longer)")
 _STOP_ROWS = 500
+# Widths of letters at the tables' size, bold, with some to spare.
+_LATIN_MM, _ARABIC_MM = 1.95, 1.6
+_PADDING_MM = {"integer": 4.2, "decimal": 4.2}
+_LEAST_MM = {"date": 16.2, "time": 8.2, "moment": 25.0}
+_FITTING_ROUNDS = 4
+_DENSE_COLUMNS = 16
 
 _ASKED_BY = Words("طلبه", "Asked for by")
 _MADE_AT = Words("أُعد في", "Made at")
@@ -86,6 +93,7 @@ def _write_section(
 ) -> Mapping[str, Any]:
     path = folder / f"{section.section.key}.cells.jsonl"
     chart: list[tuple[str, float, str]] = []
+    widths = fit_widths(section.columns, look, is_landscape=data.report.is_landscape)
     drawn = section.section.chart
     keys = [column.key for column in section.columns]
     with path.open("w", encoding="utf-8") as file:
@@ -107,10 +115,10 @@ def _write_section(
                 "headers": [column.header.ar, column.header.en]
                 if look.language == "both" and column.header.ar != column.header.en
                 else [in_digits(look.say(column.header), look)],
-                "width": column.width,
+                "width": width,
                 "kind": column.kind,
             }
-            for column in section.columns
+            for column, width in zip(section.columns, widths, strict=True)
         ],
         "row_count": section.row_count,
         "row_total": show_number(section.row_count, look),
@@ -119,6 +127,40 @@ def _write_section(
         "notes": look.say(section.section.notes) if section.section.notes else None,
         "chart": chart if drawn is not None else None,
     }
+
+
+def fit_widths(columns: Sequence[Column], look: Look, *, is_landscape: bool) -> list[float]:
+    """Return the columns' widths, those widened whose header or label has a word that would be broken.
+
+    Args:
+        columns: With the widths of their definitions.
+        look: Language of headers and labels.
+        is_landscape: Which way the paper lies.
+
+    Returns:
+        Widths that relate to each other, not to the page.
+    """
+    widths = [column.width for column in columns]
+    if len(columns) > _DENSE_COLUMNS:
+        return widths
+    page_mm = 277.0 if is_landscape else 190.0
+    needed_mm = [
+        _PADDING_MM.get(column.kind, 2.2) + max(_LEAST_MM.get(column.kind, 0.0), _longest_word_mm(column, look))
+        for column in columns
+    ]
+    for _ in range(_FITTING_ROUNDS):
+        unit_mm = page_mm / sum(widths)
+        widths = [max(width, needed / unit_mm) for width, needed in zip(widths, needed_mm, strict=True)]
+    return widths
+
+
+def _longest_word_mm(column: Column, look: Look) -> float:
+    texts = [look.say(words) for words in (column.header, *column.words.values())]
+    return max((_measure_mm(word) for text in texts for word in text.split()), default=0.0)
+
+
+def _measure_mm(word: str) -> float:
+    return len(word) * (_LATIN_MM if word.isascii() else _ARABIC_MM)
 
 
 def _shorten(text: str, look: Look) -> str:

@@ -26,9 +26,9 @@ COLUMN_LOOKS = {"integer": "n", "decimal": "n", "time": "c", "yes_no": "c"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as HTML."""
+    """A cell: its text, escaped by the template, and its class."""
 
-    text: Markup
+    text: str
     look: str
 
 
@@ -135,15 +135,15 @@ def _describe_part(
 def _make_lines(part: Part, *, is_rtl: bool) -> Iterator[Line]:
     columns = part.section["columns"]
     looks = [COLUMN_LOOKS.get(column["kind"], "") for column in columns]
-    made: dict[str, Markup] = {}
+    made: dict[str, str] = {}
     for number, cells in enumerate(read_rows(part), start=part.start):
         line = []
         for column, look, text in zip(columns, looks, cells, strict=True):
-            html = made.get(text)
-            if html is None:
+            marked = made.get(text)
+            if marked is None:
                 check_glyphs(text, where=f"record {number + 1}, {' / '.join(column['headers'])}")
-                html = made[text] = isolate(text, is_rtl=is_rtl)
-            line.append(Cell(html, look))
+                marked = made[text] = isolate(text, is_rtl=is_rtl)
+            line.append(Cell(marked, look))
         yield Line(line, is_even=number % 2 == 1)
 
 

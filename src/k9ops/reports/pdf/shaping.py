@@ -5,7 +5,6 @@ This rests on the inside of WeasyPrint 70.0; `tuning.is_known_version` tells whe
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,7 @@ from weasyprint.formatting_structure import boxes
 from weasyprint.matrix import Matrix
 from weasyprint.text.line_break import split_first_line
 
-from k9ops.reports.pdf.isolation import isolate
-
-_TAG = re.compile(r"<bdi dir=(ltr|rtl)>|</bdi>")
-_MARKS = {"<bdi dir=ltr>": "\u2066", "<bdi dir=rtl>": "\u2067", "</bdi>": "\u2069"}
-_ENTITIES = {"&lt;": "<", "&gt;": ">", "&#34;": '"', "&#39;": "'", "&amp;": "&"}
+from k9ops.reports.pdf.isolation import END, LTR, RTL, isolate
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ class Shaper:
         key = (text, cell.name, width)
         if key not in self._lines:
             lines: list[ShapedLine] = []
-            for paragraph in mark_directions(text, is_rtl=self._is_rtl).split("\n"):
+            for paragraph in isolate(text, is_rtl=self._is_rtl).split("\n"):
                 lines += self._split_paragraph(paragraph, cell, width)
             self._lines[key] = tuple(lines)
         return self._lines[key]
@@ -82,7 +77,6 @@ class Shaper:
     def _split_paragraph(self, paragraph: str, cell: CellStyle, width: float) -> list[ShapedLine]:
         lines = []
         rest: str = paragraph.strip()
-        open_mark = ""
         while rest:
             found = split_first_line(rest, cell.style, None, width, 0)
             _, _, resume, line_width, height, baseline = found
@@ -91,8 +85,7 @@ class Shaper:
             lines.append(ShapedLine(part, line_width, baseline + (cell.leading - height) / 2))
             rest = data[resume:].decode().strip() if resume else ""
             # A piece of the other direction that goes on in the next line is opened again there.
-            open_mark = _find_open_mark(part)
-            rest = f"{open_mark}{rest}" if rest and open_mark else rest
+            rest = f"{_find_open_marks(part)}{rest}" if rest else ""
         return lines or [ShapedLine("", 0.0, 0.0)]
 
     def _record(self, stream: Any, text: str, cell: CellStyle) -> bytes:
@@ -107,20 +100,12 @@ class Shaper:
         return b"\n".join(item if isinstance(item, bytes) else str(item).encode() for item in operators)
 
 
-def mark_directions(text: str, *, is_rtl: bool) -> str:
-    """Return a text with Unicode's isolates where HTML has `bdi`.
-
-    Example:
-        >>> mark_directions("رقم 2291/A", is_rtl=True)
-        'رقم \\u20662291/A\\u2069'
-    """
-    marked = _TAG.sub(lambda match: _MARKS[match[0]], str(isolate(text, is_rtl=is_rtl)))
-    if "&" in marked:
-        for entity, sign in _ENTITIES.items():
-            marked = marked.replace(entity, sign)
-    return marked
-
-
-def _find_open_mark(text: str) -> str:
-    opened = max(text.rfind("\u2066"), text.rfind("\u2067"))
-    return text[opened] if opened > text.rfind("\u2069") else ""
+def _find_open_marks(text: str) -> str:
+    """Return the marks of the pieces that a line leaves open."""
+    opened: list[str] = []
+    for sign in text:
+        if sign in (LTR, RTL):
+            opened.append(sign)
+        elif sign == END and opened:
+            opened.pop()
+    return "".join(opened)
