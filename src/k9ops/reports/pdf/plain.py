@@ -26,7 +26,6 @@ def render_plain(document: Mapping[str, Any], output: Path) -> int:
         GlyphMissing: A character that the fonts lack.
         ReportTooLarge: It has more pages than the document allows.
     """
-    tune()
     laid_out = lay_out(document, build_html(document, whole(document)), pdf_variant=_VARIANT)
     pages = len(laid_out.pages)
     check_pages(document, pages)
@@ -36,6 +35,7 @@ def render_plain(document: Mapping[str, Any], output: Path) -> int:
 
 def lay_out(document: Mapping[str, Any], html: str, **options: Any) -> Any:
     """Return WeasyPrint's document of an HTML text, which may open the fonts and the logo only."""
+    tune()
     allowed = {FONT_FOLDER / name for name in FONT_FILES}
     if document["logo"]:
         allowed.add(Path(document["logo"]))
