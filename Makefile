@@ -34,5 +34,6 @@ fix: setup ## Format, and mend what can be mended by itself
 bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/backup.py
 	@$(RUN)/python benchmarks/upkeep.py
+	@$(RUN)/python benchmarks/reports.py
 
 .PHONY: help setup demo up test check fix bench
