@@ -76,7 +76,7 @@ class Command:
     @contextmanager
     def worker(self) -> Iterator[ServiceProcess]:
         """Run a worker for all queues during the block."""
-        queues = ("backups", "k9_tasks", "notifications", "schedules")
+        queues = ("backups", "k9_tasks", "notifications", "reports", "schedules")
         with self._service(WorkerPlan("worker", queues, threads=2)) as worker:
             yield worker
 
