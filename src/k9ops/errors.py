@@ -132,6 +132,10 @@ class ArtefactDamaged(PermanentError):
     """The file of a finished report is not what was written."""
 
 
+class RendererMissing(PermanentError):
+    """This machine lacks the library that sets PDF reports."""
+
+
 class RenderingFailed(TransientError):
     """The process that renders ended, ran out of memory or took too long."""
 

@@ -20,7 +20,7 @@ from tests.integration.reports.conftest import NOW, Unit
 from tests.integration.reports.corpus import CORPUS
 from weasyprint.urls import FatalURLFetchingError
 
-from k9ops.errors import GlyphMissing, RenderingFailed, ReportTooLarge, RunInterrupted
+from k9ops.errors import GlyphMissing, RendererMissing, RenderingFailed, ReportTooLarge, RunInterrupted
 from k9ops.outcome import Execution
 from k9ops.reports.catalogue import REPORTS
 from k9ops.reports.jobs import make_look
@@ -339,6 +339,15 @@ def test_a_report_that_needs_too_much_memory_is_refused_and_nothing_else(unit: U
     with pytest.raises((ReportTooLarge, RenderingFailed)):
         renderer.render_pdf(small, path, tmp_path / "x.pdf", execution=Execution())
     assert unit.create("projects").state == "succeeded"
+
+
+def test_a_machine_without_pango_is_told_so(unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weasyprint").mkdir()
+    (tmp_path / "weasyprint" / "__init__.py").write_text("raise OSError('cannot load library libpango-1.0-0')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RendererMissing, match=r"sudo apt-get install libpango-1\.0-0"):
+        unit.make("projects")
+    assert unit.create("projects", format="csv").state == "succeeded"
 
 
 def test_the_renderer_gets_no_secret(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:

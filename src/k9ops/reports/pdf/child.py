@@ -42,10 +42,12 @@ def main(parent_pid: int, memory_mb: int) -> None:
 
 def render(order: Mapping[str, Any]) -> dict[str, Any]:
     """Render one document and say how it went: pages, or the error's class, message and detail."""
-    from weasyprint.urls import FatalURLFetchingError
+    try:
+        from weasyprint.urls import FatalURLFetchingError
 
-    from k9ops.reports.pdf.render import render_document
-
+        from k9ops.reports.pdf.render import render_document
+    except (OSError, ImportError) as exc:
+        return {"error": "RendererMissing", "message": "", "detail": {"problem": str(exc)[:500]}}
     try:
         document = json.loads(Path(order["document"]).read_text(encoding="utf-8"))
         return {"pages": render_document(document, Path(order["output"]))}

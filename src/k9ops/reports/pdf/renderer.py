@@ -183,4 +183,10 @@ def _as_error(answer: dict[str, Any], memory_mb: int) -> K9opsError:
             f"The report needs more than the {memory_mb} MB that K9OPS_REPORT_MEMORY_MB allows:"
             " choose a shorter period or the format xlsx."
         )
+    if name == "RendererMissing":
+        return errors.RendererMissing(
+            "PDF reports need Pango, which is not installed here:"
+            " sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0. The formats xlsx and csv do without.",
+            **detail,
+        )
     return RenderingFailed("The report could not be laid out.", kind=name, **detail)
