@@ -24,7 +24,7 @@ _INSERT = text("""
     RETURNING id
 """)
 
-_LOCK_TWINS = text("SELECT pg_advisory_xact_lock(hashtextextended(:job || CAST(CAST(:params AS jsonb) AS text), 0))")
+LOCK_TWINS = text("SELECT pg_advisory_xact_lock(hashtextextended(:job || CAST(CAST(:params AS jsonb) AS text), 0))")
 _FIND_TWIN = text("""
     SELECT id FROM k9ops.run
     WHERE job = :job AND state IN ('queued', 'retrying', 'running') AND params = CAST(:params AS jsonb)
@@ -83,7 +83,7 @@ def record_unless_open(engine: Engine, new: NewRun, *, is_sent: bool) -> uuid.UU
     """
     params = json.dumps(dict(new.params), ensure_ascii=False)
     with database_errors(), engine.begin() as connection:
-        connection.execute(_LOCK_TWINS, {"job": new.job, "params": params})
+        connection.execute(LOCK_TWINS, {"job": new.job, "params": params})
         twin = {"job": new.job, "params": params, "requested_by": new.requested_by}
         found: uuid.UUID | None = connection.scalar(_FIND_TWIN, twin)
         if found is None:

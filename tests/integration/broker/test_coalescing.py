@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 
@@ -11,6 +12,8 @@ from sqlalchemy import Engine, text
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import Enqueued, enqueue_run
 from k9ops.config.settings import get_settings
+from k9ops.ledger.model import NewRun
+from k9ops.ledger.requests import LOCK_TWINS, insert_run
 
 
 def declare(broker: K9opsRedisBroker) -> dramatiq.Actor[..., None]:
@@ -61,3 +64,22 @@ def test_another_requester_other_params_and_an_ended_run_get_their_own(
     with engine.begin() as connection:
         connection.execute(text("UPDATE k9ops.run SET state = 'failed' WHERE id = :id"), {"id": first})
     assert ask("a", what="dogs") != first
+
+
+def test_a_request_waits_for_an_equal_one_that_is_being_recorded(broker: K9opsRedisBroker, engine: Engine) -> None:
+    actor = declare(broker)
+    answers: list[Enqueued] = []
+    params = {"what": "dogs"}
+    thread = threading.Thread(
+        target=lambda: answers.append(enqueue_run(engine, broker, get_settings(), actor, params, requested_by="a"))
+    )
+    twin = NewRun(job="made_once", queue="reports", params=params, requested_by="a")
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with engine.begin() as connection:
+        connection.execute(LOCK_TWINS, {"job": twin.job, "params": json.dumps(params)})
+        insert_run(connection, twin, is_sent=True)
+        thread.start()
+        while thread.is_alive() and not connection.scalar(waiting):
+            thread.join(0.02)
+    thread.join()
+    assert (answers[0].run_id, answers[0].is_new) == (twin.id, False)
