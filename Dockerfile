@@ -16,23 +16,26 @@ LABEL org.opencontainers.image.title="k9ops" \
       org.opencontainers.image.description="Background service of the K9 Operations Management System" \
       org.opencontainers.image.licenses="Apache-2.0"
 # pg_dump and pg_restore of the server's major version: bookworm has 15 (docs/decisions/0004-which-pg-dump.md).
+# Pango lays out the text of PDF reports.
 # Without exact versions, so that a rebuild has Debian's security updates.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends postgresql-client-15 \
+    && apt-get install --yes --no-install-recommends postgresql-client-15 libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin k9ops \
-    && install --directory --owner=k9ops --group=k9ops --mode=0700 /var/lib/k9ops /var/lib/k9ops/backups
+    && install --directory --owner=k9ops --group=k9ops --mode=0700 /var/lib/k9ops /var/lib/k9ops/backups /var/lib/k9ops/reports
 COPY --from=build /opt/k9ops /opt/k9ops
 ENV PATH=/opt/k9ops/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     K9OPS_LOG_FORMAT=json \
     K9OPS_BACKUP_DIR=/var/lib/k9ops/backups \
+    K9OPS_REPORTS_DIR=/var/lib/k9ops/reports \
+    XDG_CACHE_HOME=/tmp/cache \
     K9OPS_STATE_DIR=/var/lib/k9ops/state
 USER 10001:10001
 WORKDIR /var/lib/k9ops
-VOLUME /var/lib/k9ops/backups
+VOLUME /var/lib/k9ops/backups /var/lib/k9ops/reports
 # A worker puts its runs back before it ends.
 STOPSIGNAL SIGTERM
 # Alive: a worker or scheduler of this container has reported to the ledger lately.

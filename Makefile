@@ -9,6 +9,7 @@ help: ## Show this list
 
 setup: ## Make .venv with everything from uv.lock
 	@$(PYTHON) scripts/setup.py
+	@$(PYTHON) scripts/system_packages.py libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 
 demo: setup ## Show a backup made, verified by restoring it, on real sample data (GENERATION=A|B)
 	@$(RUN)/k9ops demo --generation $(GENERATION)
@@ -17,7 +18,7 @@ up: setup ## Run the whole service here until Ctrl-C
 	@$(RUN)/k9ops up
 
 test: setup ## Run all tests on servers that the session starts itself
-	@$(PYTHON) scripts/system_packages.py postgresql-15
+	@$(PYTHON) scripts/system_packages.py postgresql-15 poppler-utils
 	@$(RUN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 check: setup ## Format, lint, types, import contract
@@ -35,5 +36,6 @@ bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/drive.py
 	@$(RUN)/python benchmarks/upkeep.py
 	@$(RUN)/python benchmarks/swap.py
+	@$(RUN)/python benchmarks/reports.py
 
 .PHONY: help setup demo up test check fix bench

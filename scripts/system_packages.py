@@ -19,6 +19,22 @@ PACKAGES = {
         "/usr/lib/postgresql/15/bin/postgres",
         "the tests take PostgreSQL 17 from a wheel as the older server",
     ),
+    "libpango-1.0-0": (
+        "/usr/lib/*/libpango-1.0.so.0",
+        "reports cannot be made as PDF, only as spreadsheet and CSV",
+    ),
+    "libpangoft2-1.0-0": (
+        "/usr/lib/*/libpangoft2-1.0.so.0",
+        "reports cannot be made as PDF, only as spreadsheet and CSV",
+    ),
+    "libharfbuzz-subset0": (
+        "/usr/lib/*/libharfbuzz-subset.so.0",
+        "PDF reports carry whole fonts or subset them more slowly",
+    ),
+    "poppler-utils": (
+        "/usr/bin/pdftotext",
+        "the tests of the text in PDF reports cannot run",
+    ),
 }
 
 # A server package would make a database cluster and start it: only the programs are wanted.

@@ -19,6 +19,7 @@ def settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: objec
     """The process's settings, for a fresh database."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("K9OPS_BACKUP_DIR", f"{tmp_path}/backups")
+    monkeypatch.setenv("K9OPS_REPORTS_DIR", f"{tmp_path}/reports")
     monkeypatch.setenv("K9OPS_RELAY_INTERVAL_S", "0.05")
     monkeypatch.setenv("K9OPS_LEASE_S", "3")
     monkeypatch.setenv("K9OPS_RESEND_AFTER_S", "1")

@@ -112,6 +112,38 @@ class DiskFull(TransientError):
     """Too little room for what is about to be written."""
 
 
+class ReportUnknown(PermanentError):
+    """The catalogue has no report of this name."""
+
+
+class ReportUnavailable(PermanentError):
+    """This generation of the application lacks a table that the report reads."""
+
+
+class ReportTooLarge(PermanentError):
+    """The report has more rows or pages than the settings allow."""
+
+
+class GlyphMissing(PermanentError):
+    """A character of the report has no glyph in the fonts that it is set in."""
+
+
+class ArtefactNotFound(PermanentError):
+    """No finished report has this id."""
+
+
+class ArtefactDamaged(PermanentError):
+    """The file of a finished report is not what was written."""
+
+
+class RendererMissing(PermanentError):
+    """This machine lacks the library that sets PDF reports."""
+
+
+class RenderingFailed(TransientError):
+    """The process that renders ended, ran out of memory or took too long."""
+
+
 class PolicyInvalid(PermanentError):
     """A retention policy that would keep nothing."""
 

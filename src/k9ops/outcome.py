@@ -79,9 +79,11 @@ class Execution:
         check_stop: Raises `RunInterrupted` when the work must stop. Call it between steps and at least
             every half second while waiting for a child process. Jobs let it pass through.
         report_progress: Told (done, total, unit), as often as the job likes; total 0 means unknown.
+        requested_by: Who asked for the run; None when unknown.
     """
 
     run_id: uuid.UUID = field(default_factory=uuid.uuid4)
     requested_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     check_stop: Callable[[], None] = _never_stop
     report_progress: Callable[[int, int, str], None] = _no_progress
+    requested_by: str | None = None

@@ -14,7 +14,6 @@ from tests.processes import wait_for, worker_process
 from tests.unit.backups.making import make_manifest
 
 from k9ops.backups.catalogue import Backup, archive_path, load_backup, manifest_path, upload_path
-from k9ops.backups.durable import open_folder
 from k9ops.backups.manifest import encode
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import enqueue_run
@@ -22,6 +21,7 @@ from k9ops.config.settings import get_settings
 from k9ops.db.engine import get_engine
 from k9ops.db.sample import seed
 from k9ops.drive.local import read_local_file
+from k9ops.durable import open_folder
 from k9ops.ledger.requests import get_run
 from k9ops.outcome import Execution
 

@@ -99,7 +99,7 @@ class Command:
     @contextmanager
     def worker(self) -> Iterator[ServiceProcess]:
         """Run a worker for all queues during the block."""
-        queues = ("backups", "k9_tasks", "notifications", "schedules")
+        queues = ("backups", "k9_tasks", "notifications", "reports", "schedules")
         with self._service(WorkerPlan("worker", queues, threads=2)) as worker:
             yield worker
 
@@ -147,7 +147,12 @@ def bare_k9ops(tmp_path: Path) -> Iterator[Command]:
 @pytest.fixture
 def empty_k9ops(tmp_path: Path, database_url: str, redis_url: str) -> Command:
     """The command with an empty database and an empty Redis."""
-    variables = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "K9OPS_BACKUP_DIR": str(tmp_path / "backups")}
+    variables = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "K9OPS_BACKUP_DIR": str(tmp_path / "backups"),
+        "K9OPS_REPORTS_DIR": str(tmp_path / "reports"),
+    }
     return Command(tmp_path, {**variables, "K9OPS_RELAY_INTERVAL_S": "0.1"})
 
 

@@ -47,7 +47,7 @@ def test_check_cancels_a_canary_that_nobody_takes(k9ops: Command) -> None:
     done = k9ops("check", "--timeout", "0.2", code=1)
     assert "No worker took a canary within 0.2 s." in done.stdout
     assert "`k9ops up` for everything" in done.stdout
-    assert [run["state"] for run in k9ops.json("runs", "list")["runs"]] == ["cancelled"] * 4
+    assert [run["state"] for run in k9ops.json("runs", "list")["runs"]] == ["cancelled"] * 5
 
 
 def test_check_fails_when_redis_may_evict(k9ops: Command, redis_url: str) -> None:

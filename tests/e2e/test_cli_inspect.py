@@ -42,7 +42,7 @@ def test_inspect_workers_lists_those_that_report(k9ops: Command, database_url: s
         found = wait_for(lambda: [*k9ops.json("inspect", "workers")["processes"], None][1::-1])
         assert {item["kind"] for item in found if item} == {"worker", "scheduler"}
         (one,) = [item for item in found if item and item["kind"] == "worker"]
-        assert one["queues"] == ["backups", "k9_tasks", "notifications", "schedules"]
+        assert one["queues"] == ["backups", "k9_tasks", "notifications", "reports", "schedules"]
         assert (one["threads"], one["is_silent"]) == (2, False)
         assert one["pid"] != worker.pid
         k9ops("inspect", "workers", "--here")

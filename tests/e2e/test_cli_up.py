@@ -14,6 +14,8 @@ from tests.e2e.conftest import Command, wait_for
 
 from k9ops.cli.processes import ProcessId, find_descendants, still_running
 
+WORKERS = 3
+
 
 def read_environment(command: Command) -> dict[str, str]:
     text = (command.folder / ".k9ops" / "env").read_text(encoding="utf-8")
@@ -24,7 +26,7 @@ def read_environment(command: Command) -> dict[str, str]:
 def running(command: Command, *options: str, **variables: str) -> Iterator[tuple[int, set[ProcessId]]]:
     """Run `k9ops up`; give its process id and all that it has started."""
     with command.started("up", *options, **variables) as process:
-        wait_for(lambda: command.output().count("ready for action") == 2 or process.poll() is not None)
+        wait_for(lambda: command.output().count("ready for action") == WORKERS or process.poll() is not None)
         assert process.poll() is None, command.output()
         processes = find_descendants(process.pid)
         try:
@@ -41,7 +43,7 @@ def test_up_needs_no_setting_and_keeps_its_data(bare_k9ops: Command) -> None:
         path = bare_k9ops.folder / ".k9ops" / "env"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         variables = read_environment(bare_k9ops)
-        assert set(variables) == {"DATABASE_URL", "REDIS_URL", "K9OPS_BACKUP_DIR"}
+        assert set(variables) == {"DATABASE_URL", "REDIS_URL", "K9OPS_BACKUP_DIR", "K9OPS_REPORTS_DIR"}
         run = bare_k9ops.json("enqueue", "canary", "--timeout", "30", **variables)["run"]
         assert (run["state"], run["path"]) == ("succeeded", "worker")
         assert "Sample data: k9ops db seed" in bare_k9ops.output()
@@ -56,13 +58,13 @@ def test_up_needs_no_setting_and_keeps_its_data(bare_k9ops: Command) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_up_ends_with_0_and_stops_its_workers_in_order(empty_k9ops: Command, number: signal.Signals) -> None:
     with empty_k9ops.started("up") as process:
-        wait_for(lambda: empty_k9ops.output().count("ready for action") == 2)
+        wait_for(lambda: empty_k9ops.output().count("ready for action") == WORKERS)
         processes = find_descendants(process.pid)
         process.send_signal(number)
         process.send_signal(number)
         assert process.wait(timeout=60) == 0
         assert not still_running(processes)
-    assert empty_k9ops.output().count("worker.stopped") == 2
+    assert empty_k9ops.output().count("worker.stopped") == WORKERS
     assert "PostgreSQL runs" not in empty_k9ops.output()
 
 
@@ -72,7 +74,7 @@ def test_up_starts_a_worker_again_when_it_dies(empty_k9ops: Command) -> None:
         assert match
         before = find_descendants(int(match[1]))
         os.kill(int(match[1]), signal.SIGKILL)
-        wait_for(lambda: empty_k9ops.output().count("ready for action") == 3)
+        wait_for(lambda: empty_k9ops.output().count("ready for action") == WORKERS + 1)
         assert "Worker backups ended with code -9; it is started again in 1 s." in empty_k9ops.output()
         assert not still_running(before)
 

@@ -17,10 +17,11 @@ from k9ops.cli.services import plan_workers
 from k9ops.config.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
-QUEUES = {"k9_tasks", "schedules", "backups", "notifications"}
+QUEUES = {"k9_tasks", "schedules", "backups", "reports", "notifications"}
+LONG = {"worker-backups": "backups", "worker-reports": "reports"}
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("worker", "worker-backups", "scheduler")
+OURS = ("worker", *LONG, "scheduler")
 UNITS = sorted((ROOT / "packaging/systemd").glob("*.service"), key=lambda path: path.stem)
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
@@ -29,11 +30,11 @@ def served_queues(command: list[str]) -> set[str]:
     return set(command[command.index("--queues") + 1 :])
 
 
-def test_compose_serves_every_queue_and_the_long_one_alone() -> None:
-    short, long = (served_queues(SERVICES[name]["command"]) for name in ("worker", "worker-backups"))
-    assert short | long == QUEUES
-    assert long == {"backups"}
-    assert SERVICES["worker-backups"]["environment"]["dramatiq_queue_prefetch"] == "1"
+def test_compose_serves_every_queue_and_each_long_one_alone() -> None:
+    assert served_queues(SERVICES["worker"]["command"]) == QUEUES - set(LONG.values())
+    for name, queue in LONG.items():
+        assert served_queues(SERVICES[name]["command"]) == {queue}
+        assert SERVICES[name]["environment"]["dramatiq_queue_prefetch"] == "1"
     assert {queue for plan in plan_workers(sorted(QUEUES)) for queue in plan.queues} == QUEUES
 
 
@@ -96,7 +97,9 @@ def test_dockerfile_copies_what_is_there_and_ends_as_an_ordinary_user() -> None:
 
 
 def test_units_and_compose_start_the_same_commands() -> None:
-    assert [unit.stem for unit in UNITS] == ["k9ops-scheduler", "k9ops-worker", "k9ops-worker-backups"]
+    assert [unit.stem for unit in UNITS] == [
+        *("k9ops-scheduler", "k9ops-worker", "k9ops-worker-backups", "k9ops-worker-reports")
+    ]
     for unit in UNITS:
         command = shlex.split(re.findall(r"^ExecStart=(.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE)[0])
         program = Path(command[0]).name

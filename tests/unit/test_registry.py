@@ -51,7 +51,10 @@ def test_actors_are_thin_and_take_keyword_scalars_only(broker: dramatiq.Broker) 
         function = broker.get_actor(name).fn
         for parameter in inspect.signature(function).parameters.values():
             assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
-            assert parameter.annotation in ("str", "str | None", "bool", "int", "float"), (name, parameter)
+            scalars = ("str", "str | None", "bool", "int", "float")
+            # What a report takes is said by its definition, not by the actor.
+            allowed = (*scalars, "dict[str, str] | None") if name == "create_report" else scalars
+            assert parameter.annotation in allowed, (name, parameter)
         assert function.__doc__
 
 

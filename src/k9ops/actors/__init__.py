@@ -17,6 +17,7 @@ from k9ops.actors.backups import (  # noqa: E402 (the broker first)
 )
 from k9ops.actors.maintenance import canary, prune_runs, relay_outbox, rescue_runs  # noqa: E402
 from k9ops.actors.notifications import clean_notifications  # noqa: E402
+from k9ops.actors.reports import create_report, expire_reports  # noqa: E402
 from k9ops.actors.schedules import lock_schedules  # noqa: E402
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "canary",
     "clean_notifications",
     "create_backup",
+    "create_report",
+    "expire_reports",
     "lock_schedules",
     "prune_runs",
     "relay_outbox",

@@ -12,11 +12,11 @@ from typing import BinaryIO
 import zstandard
 
 from k9ops.backups.catalogue import Backup
-from k9ops.backups.durable import disk_errors
 from k9ops.backups.encryption import Encryptor, check_opens, decrypt
 from k9ops.backups.keys import PrivateKeys
 from k9ops.backups.manifest import Compression
 from k9ops.backups.programs import CHUNK_BYTES
+from k9ops.durable import disk_errors
 from k9ops.errors import BackupDamaged, KeyUnsuitable
 from k9ops.outcome import Execution
 

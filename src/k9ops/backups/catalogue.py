@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from k9ops.backups.durable import fsync_folder, locked, remove_abandoned, write_durably
 from k9ops.backups.manifest import (
     BackupState,
     Manifest,
@@ -29,6 +28,7 @@ from k9ops.backups.manifest import (
     fingerprint,
 )
 from k9ops.config.logging import get_logger
+from k9ops.durable import fsync_folder, locked, remove_abandoned, write_durably
 from k9ops.errors import BackupDamaged, BackupNotFound
 
 #: Size of a digest in the list of a pack's contents.

@@ -26,7 +26,6 @@ from k9ops.backups.catalogue import (
 )
 from k9ops.backups.clients import PostgresClient, choose_client, find_clients
 from k9ops.backups.connections import DatabaseTarget, target_of
-from k9ops.backups.durable import BUSY_MESSAGE, fsync_folder, is_being_written, open_folder, open_partial, write_durably
 from k9ops.backups.keys import PrivateKeys
 from k9ops.backups.manifest import BackupState, Compression, Encryption, Manifest, encode, major_of
 from k9ops.backups.programs import run_program
@@ -36,6 +35,7 @@ from k9ops.backups.uploads_read import check_uploads_digests
 from k9ops.backups.uploads_write import store_uploads
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
+from k9ops.durable import BUSY_MESSAGE, fsync_folder, is_being_written, open_folder, open_partial, write_durably
 from k9ops.errors import BackupDamaged, BackupNotFound, ClientFailed, DiskFull, TransientError
 from k9ops.outcome import Execution
 

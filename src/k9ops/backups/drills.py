@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from k9ops.backups.durable import write_durably
+from k9ops.durable import write_durably
 
 _NAME = "drills.json"
 

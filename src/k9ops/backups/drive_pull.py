@@ -10,7 +10,6 @@ from pathlib import Path
 from k9ops.backups.catalogue import Backup, digests_of, load_backup, manifest_path
 from k9ops.backups.drive_copies import RemoteBackup, list_copies
 from k9ops.backups.drive_packs import read_manifest
-from k9ops.backups.durable import disk_errors, fsync_folder, open_folder, open_partial, write_durably
 from k9ops.backups.manifest import BackupState
 from k9ops.backups.upload import note_copy
 from k9ops.backups.uploads_packs import hash_file, packs_held
@@ -18,6 +17,7 @@ from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.drive.patience import Patience
 from k9ops.drive.store import DriveStore, RemoteFile
+from k9ops.durable import disk_errors, fsync_folder, open_folder, open_partial, write_durably
 from k9ops.errors import BackupDamaged, BackupNotFound, DriveUnavailable, ParamsInvalid
 from k9ops.outcome import Execution
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from k9ops.backups.catalogue import Backup, upload_path
-from k9ops.backups.durable import open_partial, write_durably
 from k9ops.drive.upload import UploadMark
+from k9ops.durable import open_partial, write_durably
 from k9ops.errors import TransientError, UploadBusy
 
 

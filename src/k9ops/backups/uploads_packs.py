@@ -19,10 +19,10 @@ from k9ops.backups.catalogue import (
     pack_path,
     read_state,
 )
-from k9ops.backups.durable import FILE_MODE
 from k9ops.backups.manifest import Manifest, Pack
 from k9ops.backups.programs import CHUNK_BYTES
 from k9ops.config.logging import get_logger
+from k9ops.durable import FILE_MODE
 from k9ops.outcome import Execution
 
 _LOCK_NAME = ".uploads.lock"

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from k9ops.backups.archives import check_key
 from k9ops.backups.catalogue import Backup
-from k9ops.backups.durable import disk_errors, fsync_folder
 from k9ops.backups.keys import PrivateKeys, find_keys_of
 from k9ops.backups.uploads_read import check_uploads_digests, read_index, read_pack
 from k9ops.backups.uploads_scan import Entry
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
+from k9ops.durable import disk_errors, fsync_folder
 from k9ops.errors import BackupDamaged, ParamsInvalid
 from k9ops.outcome import Execution
 

@@ -16,7 +16,6 @@ from k9ops.backups.catalogue import (
     list_backups,
     pack_path,
 )
-from k9ops.backups.durable import disk_errors, fsync_folder, open_partial, write_durably
 from k9ops.backups.manifest import Pack, Uploads
 from k9ops.backups.programs import CHUNK_BYTES
 from k9ops.backups.tar_stream import write_end, write_header, write_padding
@@ -24,6 +23,7 @@ from k9ops.backups.uploads_index import encode_entry
 from k9ops.backups.uploads_packs import KnownContents, find_known_contents
 from k9ops.backups.uploads_scan import Entry, scan_uploads
 from k9ops.config.logging import get_logger
+from k9ops.durable import disk_errors, fsync_folder, open_partial, write_durably
 from k9ops.errors import K9opsError, RunInterrupted, TransientError
 from k9ops.outcome import Execution
 

@@ -18,7 +18,7 @@ from k9ops.config.settings import Settings
 from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.outbox import mark_unsent
-from k9ops.ledger.requests import find_recorded_id, insert_run, record_run
+from k9ops.ledger.requests import find_recorded_id, insert_run, record_run, record_unless_open
 from k9ops.slot import find_run_slot
 
 _LOG = get_logger("k9ops.broker")
@@ -31,7 +31,8 @@ class Enqueued:
     """What became of a request.
 
     Attributes:
-        run_id: The run; that of the first request when this job has a run for the slot already.
+        run_id: The run; that of the first request when this job has a run for the slot already, or an open one of the
+            same parameters and is declared coalesced.
         is_new: False when there was such a run; nothing is sent then.
         path: `worker` when the message was sent, `outbox` when it waits for the relay, `inline` when the run was
             executed in the caller, None when it is not new.
@@ -80,7 +81,12 @@ def enqueue_run(
     check_params(actor, params)
     new = _describe_request(actor, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s, queue=queue)
     is_sent_here = connection is None and not delay_s
-    if connection is not None:
+    if describe_job(actor).is_coalesced and connection is None:
+        open_id = record_unless_open(engine, new, is_sent=is_sent_here)
+        if open_id is not None:
+            return Enqueued(open_id, is_new=False, path=None)
+        is_new = True
+    elif connection is not None:
         is_new = insert_run(connection, new, is_sent=False)
     else:
         is_new = record_run(engine, new, is_sent=is_sent_here)

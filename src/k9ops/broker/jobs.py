@@ -16,8 +16,11 @@ from k9ops.ledger.conclusion import RetryPolicy
 
 #: Options that k9ops adds to those of Dramatiq. `max_retries`, `min_backoff` and `max_backoff` (milliseconds) mean
 #: what they mean in Dramatiq's own Retries middleware, which the ledger replaces. `soft_limit` and `max_lateness` are
-#: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away.
-JOB_OPTIONS = frozenset({"max_retries", "min_backoff", "max_backoff", "soft_limit", "max_lateness", "is_inline_safe"})
+#: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away. `is_coalesced` gives
+#: requests that are equal one run as long as that has not ended.
+JOB_OPTIONS = frozenset(
+    {"max_retries", "min_backoff", "max_backoff", "soft_limit", "max_lateness", "is_inline_safe", "is_coalesced"}
+)
 
 _DEFAULT_MAX_RETRIES = 3
 _DEFAULT_MIN_BACKOFF_MS = 15_000
@@ -35,6 +38,7 @@ class Job:
         soft_limit_s: When it is asked to stop; None is never.
         max_lateness_s: A run that starts later than this after its due moment expires; None is never.
         is_inline_safe: Whether a caller may execute it when the broker is away.
+        is_coalesced: Whether `enqueue` answers with the open run of the same parameters, if there is one.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Job:
     soft_limit_s: float | None
     max_lateness_s: float | None
     is_inline_safe: bool
+    is_coalesced: bool = False
 
     def expires_at(self, due_at: datetime | None) -> datetime | None:
         """Return the latest start of a run that is due then (None: now); None when it may start at any time."""
@@ -66,6 +71,7 @@ def describe_job(actor: dramatiq.Actor[..., Any]) -> Job:
         soft_limit_s=None if soft_limit_ms is None else soft_limit_ms / 1000,
         max_lateness_s=None if lateness_ms is None else lateness_ms / 1000,
         is_inline_safe=bool(options.get("is_inline_safe", False)),
+        is_coalesced=bool(options.get("is_coalesced", False)),
     )
 
 

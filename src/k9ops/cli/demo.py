@@ -125,6 +125,7 @@ def _make_environment(settings: Settings, folder: Path, *, database_url: str, re
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "K9OPS_BACKUP_DIR": str(folder / "backups"),
+        "K9OPS_REPORTS_DIR": str(folder / "reports"),
         "K9OPS_TIMEZONE": settings.timezone,
         "K9OPS_LOG_FORMAT": "json",
     }

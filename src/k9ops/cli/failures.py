@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from k9ops.config.logging import get_logger, mask_passwords
 from k9ops.db.engine import is_unavailable
 from k9ops.errors import (
+    ArtefactNotFound,
     BackupNotFound,
     BrokerUnavailable,
     DatabaseInvalid,
@@ -21,6 +22,8 @@ from k9ops.errors import (
     KeyUnsuitable,
     ParamsInvalid,
     PolicyInvalid,
+    ReportUnavailable,
+    ReportUnknown,
     RunNotFound,
     RunStateConflict,
     ScheduleUnknown,
@@ -36,6 +39,7 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 _USAGE_ERRORS = (
+    ArtefactNotFound,
     BackupNotFound,
     DatabaseInvalid,
     DriveNotConnected,
@@ -43,6 +47,8 @@ _USAGE_ERRORS = (
     KeyUnsuitable,
     ParamsInvalid,
     PolicyInvalid,
+    ReportUnavailable,
+    ReportUnknown,
     RunNotFound,
     RunStateConflict,
     ScheduleUnknown,

@@ -15,7 +15,7 @@ from typing import IO, ClassVar
 
 from k9ops.embedded import launch
 
-LONG_QUEUE = "backups"
+LONG_QUEUES = ("backups", "reports")
 
 # The script `periodiq`, wherever it was installed; the name is how k9ops.periodic knows a scheduler.
 _PERIODIQ = "import sys, periodiq; sys.argv[0] = 'periodiq'; periodiq.entrypoint()"
@@ -83,12 +83,10 @@ ServicePlan = WorkerPlan | SchedulerPlan
 
 
 def plan_workers(queues: Sequence[str]) -> tuple[WorkerPlan, ...]:
-    """Give the long queue a worker of its own, which fetches nothing ahead, and one to all the others."""
-    short = tuple(sorted(queue for queue in queues if queue != LONG_QUEUE))
-    return (
-        WorkerPlan("worker", short, threads=4),
-        WorkerPlan(LONG_QUEUE, (LONG_QUEUE,), threads=1, prefetch=1),
-    )
+    """Give each long queue a worker of its own, which fetches nothing ahead, and one to all the others."""
+    short = tuple(sorted(queue for queue in queues if queue not in LONG_QUEUES))
+    long = (WorkerPlan(queue, (queue,), threads=1, prefetch=1) for queue in LONG_QUEUES)
+    return (WorkerPlan("worker", short, threads=4), *long)
 
 
 class ServiceProcess:

@@ -99,7 +99,12 @@ def _make_environment(
     found = {variable: server.url for variable, server in servers.items()}
     if found:
         file = _environment_file(
-            settings.state_dir.absolute() / "env", {**found, "K9OPS_BACKUP_DIR": str(settings.backup_dir.absolute())}
+            settings.state_dir.absolute() / "env",
+            {
+                **found,
+                "K9OPS_BACKUP_DIR": str(settings.backup_dir.absolute()),
+                "K9OPS_REPORTS_DIR": str(settings.reports_dir.absolute()),
+            },
         )
         path = stack.enter_context(file)
         announcer.say("stack.environment", f"For other k9ops commands, in another terminal: . {path}", path=str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -312,6 +313,57 @@ class Settings(BaseSettings):
         "K9OPS_NOTIFICATION_PAUSE_S", 0.02, "Pause between two such transactions.", unit="s", ge=0, le=60
     )
 
+    reports_dir: Path = _setting(
+        "K9OPS_REPORTS_DIR", Path("reports"), "Folder of the finished reports; made with mode 0700."
+    )
+    report_retention_days: int = _setting(
+        "K9OPS_REPORT_RETENTION_DAYS", 30, "Finished reports that are older are deleted.", unit="days", ge=1
+    )
+    report_max_rows: int = _setting(
+        "K9OPS_REPORT_MAX_ROWS",
+        100_000,
+        "A spreadsheet or CSV with more rows is refused.",
+        unit="rows",
+        ge=1,
+        le=1_000_000,
+    )
+    report_max_pdf_rows: int = _setting(
+        "K9OPS_REPORT_MAX_PDF_ROWS", 50_000, "A PDF with more rows is refused.", unit="rows", ge=1, le=1_000_000
+    )
+    report_max_pages: int = _setting(
+        "K9OPS_REPORT_MAX_PAGES", 3_000, "A PDF with more pages is refused.", unit="pages", ge=1
+    )
+    report_memory_mb: int = _setting(
+        "K9OPS_REPORT_MEMORY_MB",
+        1_536,
+        "Address space of a process that renders a PDF; beyond it the report fails, and nothing else.",
+        unit="MB",
+        ge=512,
+    )
+    report_renderer_documents: int = _setting(
+        "K9OPS_REPORT_RENDERER_DOCUMENTS",
+        50,
+        "Documents that a rendering process makes before a fresh one takes its place.",
+        ge=1,
+    )
+    report_digits: Literal["western", "arabic"] = _setting(
+        "K9OPS_REPORT_DIGITS", "western", "Digits of numbers, dates and times in PDF reports: 123 or ١٢٣."
+    )
+    report_hijri: bool = _setting(
+        "K9OPS_REPORT_HIJRI", False, "Show the Hijri date (Umm al-Qura) beside the Gregorian one in PDF reports."
+    )
+    report_logo: Path | None = _setting(
+        "K9OPS_REPORT_LOGO", None, "Logo of PDF reports, an SVG or PNG file; empty leaves it out."
+    )
+    report_fixed_time: datetime | None = _setting(
+        "K9OPS_REPORT_FIXED_TIME",
+        None,
+        "Moment (ISO 8601 with offset) that stands in every report as its time of creation, so that the same data give"
+        " the same bytes; empty means the true one.",
+    )
+    unit_name_ar: str = _setting("K9OPS_UNIT_NAME_AR", "وحدة الكلاب البوليسية", "The unit's name in Arabic.")
+    unit_name_en: str = _setting("K9OPS_UNIT_NAME_EN", "Police Dog Unit", "The unit's name in English.")
+
     schedule_auto_lock_hour: int = _setting(
         "SCHEDULE_AUTO_LOCK_HOUR", 23, "Hour of the day at which past schedules are locked.", ge=0, le=23
     )
@@ -347,6 +399,20 @@ class Settings(BaseSettings):
         if path is not None and _SECRET_KEY.search(str(path)):
             raise ValueError("must be the name of a file that holds the private key, not the key")
         return path
+
+    @field_validator("report_fixed_time")
+    @classmethod
+    def _check_offset(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError("must have an offset, such as 2026-11-24T02:00:00+03:00")
+        return moment
+
+    @field_validator("report_logo")
+    @classmethod
+    def _check_logo(cls, logo: Path | None) -> Path | None:
+        if logo is not None and logo.suffix.lower() not in (".svg", ".png"):
+            raise ValueError("must be an SVG or PNG file")
+        return logo
 
     @field_validator("database_url", "verify_database_url")
     @classmethod

@@ -89,7 +89,7 @@ class ActiveRun:
     def execution(self) -> Execution:
         """Return what the job is given of this."""
         run = self.claim.run
-        return Execution(run.id, run.created_at, self.check_stop, self.report_progress)
+        return Execution(run.id, run.created_at, self.check_stop, self.report_progress, run.requested_by)
 
 
 def set_current(active: ActiveRun | None) -> None:

@@ -24,6 +24,14 @@ _INSERT = text("""
     RETURNING id
 """)
 
+LOCK_TWINS = text("SELECT pg_advisory_xact_lock(hashtextextended(:job || CAST(CAST(:params AS jsonb) AS text), 0))")
+_FIND_TWIN = text("""
+    SELECT id FROM k9ops.run
+    WHERE job = :job AND state IN ('queued', 'retrying', 'running') AND params = CAST(:params AS jsonb)
+        AND requested_by IS NOT DISTINCT FROM CAST(:requested_by AS text) AND cancel_requested_at IS NULL
+    ORDER BY created_at LIMIT 1
+""")
+
 
 def insert_run(connection: Connection, new: NewRun, *, is_sent: bool) -> bool:
     """Record a run in the caller's transaction.
@@ -60,6 +68,27 @@ def record_run(engine: Engine, new: NewRun, *, is_sent: bool) -> bool:
     """
     with database_errors(), engine.begin() as connection:
         return insert_run(connection, new, is_sent=is_sent)
+
+
+def record_unless_open(engine: Engine, new: NewRun, *, is_sent: bool) -> uuid.UUID | None:
+    """Record a run, unless one of the same job, parameters and requester waits or is executed.
+
+    Two callers at the same moment are put in order by a lock, so that one of them finds the other's run.
+
+    Returns:
+        The id of that run, or None when `new` is recorded.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    params = json.dumps(dict(new.params), ensure_ascii=False)
+    with database_errors(), engine.begin() as connection:
+        connection.execute(LOCK_TWINS, {"job": new.job, "params": params})
+        twin = {"job": new.job, "params": params, "requested_by": new.requested_by}
+        found: uuid.UUID | None = connection.scalar(_FIND_TWIN, twin)
+        if found is None:
+            insert_run(connection, new, is_sent=is_sent)
+        return found
 
 
 def get_run(engine: Engine, run_id: uuid.UUID) -> Run:

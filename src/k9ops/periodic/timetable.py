@@ -86,6 +86,7 @@ def build_timetable(settings: Settings, wishes: BackupSettings) -> tuple[Schedul
         Schedule("rescue_runs", "rescue_runs", "*/5 * * * *", "*/5 * * * *", "all", max_lateness_s=_ROUTINE_S),
         Schedule("canary", "canary", "0 * * * *", "0 * * * *", "all", max_lateness_s=_ROUTINE_S),
         Schedule("prune_runs", "prune_runs", "30 3 * * *", "30 3 * * *", "latest"),
+        Schedule("expire_reports", "expire_reports", "45 3 * * *", "45 3 * * *", "latest"),
     )
 
 

@@ -76,7 +76,7 @@ def test_create_backup_makes_one_dump_when_two_writers_meet(any_source: Source) 
         second = pool.submit(try_as_second)
         backup = any_source.back_up(Execution(report_progress=hold_until_refused), backup_id=backup_id)
         second.result()
-    assert others == ["This backup is being written by another process."]
+    assert others == ["This file is being written by another process."]
     assert files_of(backup.folder) == {f"{backup_id}.dump", f"{backup_id}.json"}
     assert verify_backup(any_source.settings, backup, execution=Execution()).state == "verified"
 

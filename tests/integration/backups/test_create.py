@@ -21,8 +21,8 @@ from tests.integration.backups.conftest import EXPECTED_ROWS, Source, make_sourc
 
 from k9ops.backups import create
 from k9ops.backups.catalogue import Backup, list_backups, load_backup, make_backup_id, pin
-from k9ops.backups.durable import open_partial
 from k9ops.backups.verify import verify_backup
+from k9ops.durable import open_partial
 from k9ops.embedded.postgres import wheel_bin_dir
 from k9ops.errors import (
     ClientFailed,

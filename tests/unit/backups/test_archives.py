@@ -66,7 +66,7 @@ def test_archive_writer_compresses_with_a_checksum_of_the_content(tmp_path: Path
 
 
 def test_archive_writer_tells_when_the_disk_is_full() -> None:
-    with pytest.raises(DiskFull, match="disk of the backup folder is full"), Path("/dev/full").open("wb", 0) as file:
+    with pytest.raises(DiskFull, match="disk is full"), Path("/dev/full").open("wb", 0) as file:
         ArchiveWriter(file, "zstd").write(memoryview(bytes(10)))
     with Path("/dev/full").open("wb", 0) as file, closing(ArchiveWriter(file, "zstd", KEYS.public_keys)) as writer:
         writer.write(memoryview(bytes(10)))

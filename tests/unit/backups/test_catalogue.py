@@ -30,12 +30,12 @@ from k9ops.backups.catalogue import (
     update_state,
     upload_path,
 )
-from k9ops.backups.durable import is_being_written, open_folder, open_partial, write_durably
 from k9ops.backups.manifest import encode
 from k9ops.backups.retention import RetentionPolicy, apply_retention
 from k9ops.backups.upload_marks import FileMemory
 from k9ops.config.settings import Settings
 from k9ops.drive.upload import UploadMark
+from k9ops.durable import is_being_written, open_folder, open_partial, write_durably
 from k9ops.errors import BackupDamaged, BackupNotFound, TransientError
 
 
@@ -213,7 +213,7 @@ def test_sweep_removes_a_partial_file_only_when_its_writer_is_dead(tmp_path: Pat
     path = partial_path(tmp_path, make_backup_id(MOMENT, uuid.uuid4()))
     program = (
         "import sys, pathlib\n"
-        "from k9ops.backups.durable import open_partial\n"
+        "from k9ops.durable import open_partial\n"
         "with open_partial(pathlib.Path(sys.argv[1])) as file:\n"
         "    file.write(b'half'); file.flush(); print('ready', flush=True); sys.stdin.read()\n"
     )

@@ -8,10 +8,13 @@ from k9ops.cli.processes import find_descendants, still_running
 from k9ops.cli.services import Backoff, plan_workers
 
 
-def test_plan_workers_gives_the_long_queue_a_worker_of_its_own() -> None:
-    short, long = plan_workers(["k9_tasks", "backups", "reports"])
-    assert short.queues == ("k9_tasks", "reports")
-    assert (long.queues, long.threads, long.prefetch) == (("backups",), 1, 1)
+def test_plan_workers_gives_each_long_queue_a_worker_of_its_own() -> None:
+    short, *long = plan_workers(["k9_tasks", "backups", "reports", "schedules"])
+    assert short.queues == ("k9_tasks", "schedules")
+    assert [(plan.queues, plan.threads, plan.prefetch) for plan in long] == [
+        (("backups",), 1, 1),
+        (("reports",), 1, 1),
+    ]
 
 
 def test_backoff_doubles_until_a_steady_life() -> None:

@@ -14,7 +14,7 @@ from k9ops.errors import DiskFull, TransientError
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-BUSY_MESSAGE = "This backup is being written by another process."
+BUSY_MESSAGE = "This file is being written by another process."
 
 
 def open_folder(folder: Path) -> Path:
@@ -51,7 +51,7 @@ def disk_errors() -> Iterator[None]:
         yield
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull("The disk of the backup folder is full.", error=str(exc)) from exc
+            raise DiskFull("The disk is full: the file could not be written.", error=str(exc)) from exc
         raise
 
 

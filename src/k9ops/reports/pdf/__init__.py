@@ -1,0 +1,1 @@
+"""A report as PDF: laid out by WeasyPrint in a process of its own."""

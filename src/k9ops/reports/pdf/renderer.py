@@ -1,0 +1,192 @@
+"""The handle on the rendering process: kept warm, killed when it must stop, replaced in time."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from k9ops import errors
+from k9ops.config.logging import get_logger
+from k9ops.config.settings import Settings
+from k9ops.errors import K9opsError, RenderingFailed
+from k9ops.outcome import Execution
+
+_LOG = get_logger("k9ops.reports")
+_POLL_S = 0.25
+_OUTPUT_KEPT_BYTES = 4_000
+_CLASSES = {name: getattr(errors, name) for name in ("GlyphMissing", "ReportTooLarge")}
+
+_lock = threading.Lock()
+_renderer: Renderer | None = None
+
+
+def render_pdf(settings: Settings, document: Path, output: Path, *, execution: Execution) -> int:
+    """Render a document in the process's renderer, one at a time, and return its number of pages.
+
+    Args:
+        settings: Memory, documents until the renderer is replaced.
+        document: The description.
+        output: The PDF to write; whole only when this returns.
+        execution: Asked four times a second whether to stop; the renderer is killed then.
+
+    Raises:
+        GlyphMissing: A character that the fonts lack.
+        ReportTooLarge: Too many pages, or more memory than allowed.
+        RenderingFailed: The renderer ended.
+    """
+    global _renderer
+    while not _lock.acquire(timeout=_POLL_S):
+        execution.check_stop()
+    try:
+        if _renderer is None or not _renderer.is_usable(settings):
+            stop_renderer()
+            _renderer = Renderer(settings)
+        try:
+            return _renderer.render(document, output, execution)
+        except BaseException:
+            stop_renderer()
+            raise
+    finally:
+        _lock.release()
+
+
+def stop_renderer() -> None:
+    """End the rendering process, if there is one; the next document starts another."""
+    global _renderer
+    if _renderer is not None:
+        _renderer.close()
+    _renderer = None
+
+
+def _forget_inherited() -> None:
+    """Leave the parent's renderer to the parent."""
+    global _renderer, _lock
+    _lock, _renderer = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget_inherited)
+atexit.register(stop_renderer)
+
+
+class Renderer:
+    """One rendering process in a session of its own.
+
+    Args:
+        settings: Its limits.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._memory_mb, self._limit = settings.report_memory_mb, settings.report_renderer_documents
+        self._made = 0
+        self._output = b""
+        command = [sys.executable, "-m", "k9ops.reports.pdf.child", str(os.getpid()), str(self._memory_mb)]
+        self._process = subprocess.Popen(
+            command,
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._selector = selectors.DefaultSelector()
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None  # noqa: S101 - tells mypy what PIPE means
+            os.set_blocking(pipe.fileno(), False)
+            self._selector.register(pipe, selectors.EVENT_READ)
+        _LOG.debug("renderer.started", pid=self._process.pid)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def is_usable(self, settings: Settings) -> bool:
+        """Tell whether it may make another document."""
+        return (
+            self._process.poll() is None
+            and self._made < self._limit
+            and (self._memory_mb, self._limit) == (settings.report_memory_mb, settings.report_renderer_documents)
+        )
+
+    def render(self, document: Path, output: Path, execution: Execution) -> int:
+        """Render one document; as `render_pdf`."""
+        started_s = time.monotonic()
+        self._made += 1
+        order = json.dumps({"document": str(document), "output": str(output)}) + "\n"
+        assert self._process.stdin is not None  # noqa: S101 - tells mypy what PIPE means
+        with contextlib.suppress(BrokenPipeError):  # how it ended is said below
+            self._process.stdin.write(order.encode())
+        answer = self._wait(execution)
+        if "pages" in answer:
+            _LOG.debug("renderer.finished", pages=answer["pages"], duration_s=round(time.monotonic() - started_s, 3))
+            return int(answer["pages"])
+        raise _as_error(answer, self._memory_mb)
+
+    def _wait(self, execution: Execution) -> dict[str, Any]:
+        received = b""
+        while not received.endswith(b"\n"):
+            execution.check_stop()
+            for key, _ in self._selector.select(_POLL_S):
+                chunk = os.read(key.fd, 65_536)
+                if key.fileobj is self._process.stdout:
+                    received += chunk
+                elif chunk:
+                    self._output = (self._output + chunk)[-_OUTPUT_KEPT_BYTES:]
+                else:
+                    self._selector.unregister(key.fileobj)
+                if key.fileobj is self._process.stdout and not chunk:
+                    code = self._process.wait()
+                    words = self._output.decode(errors="replace").strip()
+                    raise RenderingFailed("The process that renders reports ended.", exit_code=code, output=words)
+        answer: dict[str, Any] = json.loads(received)
+        return answer
+
+    def close(self) -> None:
+        """Kill it and whatever it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._selector.close()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _environment() -> dict[str, str]:
+    """Return what the renderer needs of the environment: no address, no secret."""
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "XDG_CACHE_HOME", "PYTHONPATH", "LD_LIBRARY_PATH")
+        if name in os.environ
+    }
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
+
+
+def _as_error(answer: dict[str, Any], memory_mb: int) -> K9opsError:
+    name, detail = answer["error"], answer["detail"]
+    if name in _CLASSES:
+        error: K9opsError = _CLASSES[name](answer["message"], **detail)
+        return error
+    if name == "MemoryError":
+        return errors.ReportTooLarge(
+            f"The report needs more than the {memory_mb} MB that K9OPS_REPORT_MEMORY_MB allows:"
+            " choose a shorter period or the format xlsx."
+        )
+    if name == "RendererMissing":
+        return errors.RendererMissing(
+            "PDF reports need Pango, which is not installed here:"
+            " sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0. The formats xlsx and csv do without.",
+            **detail,
+        )
+    return RenderingFailed("The report could not be laid out.", kind=name, **detail)

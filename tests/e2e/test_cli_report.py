@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.e2e.conftest import Command
+
+from k9ops.cli.services import plan_workers
+
+
+@pytest.fixture
+def k9ops(empty_k9ops: Command) -> Command:
+    """The command with the sample unit."""
+    empty_k9ops("db", "upgrade")
+    empty_k9ops("db", "seed", "--generation", "B")
+    return empty_k9ops
+
+
+def test_list_and_show_tell_everything_from_the_definitions(k9ops: Command) -> None:
+    reports = k9ops.json("report", "list")["reports"]
+    assert len(reports) == 16
+    assert all(report["missing_tables"] == [] for report in reports)
+    shown = k9ops.json("report", "show", "attendance")
+    assert [item["name"] for item in shown["parameters"]][:3] == ["from", "to", "project"]
+    assert shown["sections"][0]["columns"][0]["header"] == {"ar": "التاريخ", "en": "Date"}
+    text = k9ops("report", "show", "attendance_monthly").stdout
+    assert "last_month" in text
+    assert "كشف الحضور الشهري" in text
+    assert "There is no report 'cats'" in k9ops("report", "show", "cats", code=2).stderr
+
+
+def test_list_names_the_table_that_is_missing(k9ops: Command) -> None:
+    with psycopg.connect(k9ops.environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("ALTER TABLE public.incident RENAME TO incident_old")
+    assert "lacks incident" in k9ops("report", "list").stdout
+    refused = k9ops("report", "create", "incidents", "--here", code=1)
+    assert "cannot be made here: the application's database lacks incident" in refused.stdout
+
+
+def test_create_here_makes_a_file_that_get_copies_out_once(k9ops: Command) -> None:
+    run = k9ops.json("report", "create", "dogs", "--format", "pdf", "--here")["run"]
+    assert (run["state"], run["path"], run["evidence"]["rows"]) == ("succeeded", "inline", 60)
+    (artefact,) = k9ops.json("report", "artefacts")["artefacts"]
+    assert artefact["artefact_id"] == run["evidence"]["artefact_id"]
+    assert artefact["requested_by"] == run["requested_by"]
+    target = k9ops.folder / "dogs.pdf"
+    k9ops("report", "get", artefact["artefact_id"][:18], "-o", str(target))
+    assert target.read_bytes().startswith(b"%PDF-")
+    assert (
+        "there is such a file already"
+        in k9ops("report", "get", artefact["artefact_id"], "-o", str(target), code=2).stderr
+    )
+    (Path(k9ops.environment["K9OPS_REPORTS_DIR"]) / f"{artefact['artefact_id']}.pdf").write_bytes(b"%PDF-")
+    assert "not what was written" in k9ops("report", "get", artefact["artefact_id"], "-o", "other.pdf", code=1).stderr
+
+
+def test_create_names_the_parameter_before_anything_is_recorded(k9ops: Command) -> None:
+    assert "from = 'soon': it must be a date" in k9ops("report", "create", "training", "-p", "from=soon", code=2).stderr
+    assert "format = 'doc'" in k9ops("report", "create", "training", "-f", "doc", code=2).stderr
+    assert k9ops.json("runs", "list")["runs"] == []
+
+
+def test_a_worker_of_the_queue_makes_what_was_asked_for(k9ops: Command) -> None:
+    plan = next(plan for plan in plan_workers(["k9_tasks", "reports"]) if plan.name == "reports")
+    asked = k9ops.json("report", "create", "projects", "-f", "pdf", "--skip-if-empty")
+    again = k9ops.json("report", "create", "projects", "-f", "pdf", "--skip-if-empty")
+    assert (asked["is_new"], again["is_new"], again["run_id"]) == (True, False, asked["run_id"])
+    environment = {**k9ops.environment, **plan.variables}
+    with subprocess.Popen(
+        plan.command, env=environment, cwd=k9ops.folder, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    ) as worker:
+        try:
+            run = k9ops.json("report", "create", "projects", "-f", "pdf", "--skip-if-empty", "--wait")["run"]
+        finally:
+            worker.terminate()
+    assert (run["id"], run["state"], run["path"]) == (asked["run_id"], "succeeded", "worker")
+    assert run["evidence"]["pages"] == 1
