@@ -70,7 +70,7 @@ def test_archive_writer_tells_when_the_disk_is_full() -> None:
         ArchiveWriter(file, "zstd").write(memoryview(bytes(10)))
     with Path("/dev/full").open("wb", 0) as file, closing(ArchiveWriter(file, "zstd", KEYS.public_keys)) as writer:
         writer.write(memoryview(bytes(10)))
-        with pytest.raises(DiskFull, match="disk of the backup folder is full"):
+        with pytest.raises(DiskFull, match="disk is full"):
             writer.finish()
 
 
