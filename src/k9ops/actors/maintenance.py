@@ -36,7 +36,9 @@ def canary() -> Outcome:
     actor_name="relay_outbox",
     queue_name=_QUEUE,
     priority=0,
-    max_retries=0,
+    max_retries=3,
+    min_backoff=5_000,
+    max_backoff=60_000,
     soft_limit=60_000,
     time_limit=60_000,
 )
