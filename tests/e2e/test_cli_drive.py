@@ -161,6 +161,7 @@ def test_folder_that_was_deleted_is_made_anew_only_when_asked(k9ops: Command, do
 
 def test_check_warns_of_readable_tokens_and_of_a_backup_that_is_not_there(k9ops: Command) -> None:
     k9ops("backup", "create", "--no-verify")
+    k9ops("backup", "verify", k9ops.json("backup", "list")["backups"][0]["backup_id"])
     findings = {item["name"]: item for item in k9ops.json("check", "--timeout", "0", code=1)["checks"]}
     assert findings["drive credentials"]["status"] == "warn"
     assert "k9ops drive seal" in findings["drive credentials"]["advice"]

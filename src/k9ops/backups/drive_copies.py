@@ -55,8 +55,9 @@ class RemoteBackup:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the manifest and something beside it are there."""
-        return self.manifest_file is not None and len(self.files) > 1
+        """Whether the manifest and the archive are there."""
+        archives = (f"{self.backup_id}.dump", f"{self.backup_id}.dump.age")
+        return self.manifest_file is not None and any(file.name in archives for file in self.files)
 
     @property
     def size_bytes(self) -> int:
@@ -65,8 +66,14 @@ class RemoteBackup:
 
     def has(self, copy: DriveCopy) -> bool:
         """Tell whether every file of a copy is there, with the size and digests that were compared."""
-        found = {file.file_id: file for file in (*self.files, *self.packs)}
-        return all(item.file_id in found and _is_same(found[item.file_id], item) for item in copy.files)
+        found = {file.file_id: file for file in self.files}
+        # A pack may have been sent again, by another backup that shares it.
+        packs = {(file.name, file.size_bytes, file.sha256, file.md5) for file in self.packs}
+        return all(
+            (item.file_id in found and _is_same(found[item.file_id], item))
+            or (is_of_pack(item.name) and (item.name, item.size_bytes, item.sha256, item.md5) in packs)
+            for item in copy.files
+        )
 
 
 def list_copies(store: DriveStore, folder: RemoteFile | None) -> tuple[RemoteBackup, ...]:
@@ -125,11 +132,14 @@ def update_notes(
         if backup is None:
             updated.append(copy)
             continue
-        notes = notes_of(backup)
+        state = backup.verification_state
+        if copy.verification_state == "verified" and _is_proven(copy, backup):
+            state = "verified"  # what happened to the files here says nothing about those
+        notes = notes_of(backup) | {VERIFICATION_PROPERTY: state}
         for file in copy.files:
             if any(file.properties.get(name) != value for name, value in notes.items()):
                 store.set_properties(file.file_id, notes)
-        updated.append(replace(copy, verification_state=backup.verification_state, is_pinned=backup.is_pinned))
+        updated.append(replace(copy, verification_state=state, is_pinned=backup.is_pinned))
     return tuple(updated)
 
 

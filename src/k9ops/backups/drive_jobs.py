@@ -73,7 +73,7 @@ def upload(
     message = f"Backup {backup.backup_id} ({size}) is on Google Drive, compared with what is here."
     is_verified = backup.verification_state == "verified"
     if not is_verified:
-        message += " It is not verified yet."
+        message += f" It is not verified: {backup.state.verification.reason or 'not tried yet.'}"
     tell_application(engine, "success" if is_verified else "partial", message, about=backup.backup_id)
     evidence = {
         "backup_id": backup.backup_id,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from k9ops.backups.catalogue import Backup, digests_of, load_backup, manifest_path
+from k9ops.backups.catalogue import Backup, digests_of, load_backup, manifest_path, pin
 from k9ops.backups.drive_copies import RemoteBackup, list_copies
 from k9ops.backups.drive_packs import read_manifest
 from k9ops.backups.manifest import BackupState
@@ -33,7 +34,7 @@ def pull_copy(
     execution: Execution,
     patience: Patience | None = None,
 ) -> Backup:
-    """Fetch a backup from Google Drive into the backup folder, where it counts as unverified.
+    """Fetch a backup from Google Drive into the backup folder, where it counts as unverified; or mend a damaged one.
 
     Args:
         settings: The backup folder.
@@ -45,13 +46,14 @@ def pull_copy(
 
     Raises:
         BackupNotFound: None there has this id, or several begin with it.
-        ParamsInvalid: The backup is in the folder already.
+        ParamsInvalid: The backup is in the folder already, whole as far as can be seen.
         BackupDamaged: The copy is not whole, or its bytes are not what the manifest says; nothing is kept.
     """
     copy = _find_copy(list_copies(store, folder), name)
     target = open_folder(settings.backup_dir)
-    if manifest_path(target, copy.backup_id).exists():
-        raise ParamsInvalid(f"Backup {copy.backup_id} is in the folder already.")
+    with contextlib.suppress(BackupNotFound, BackupDamaged):
+        if load_backup(target, copy.backup_id).verification_state != "failed":
+            raise ParamsInvalid(f"Backup {copy.backup_id} is in the folder already.")
     manifest, content = read_manifest(store, copy)
     there = {file.name: file for file in (*copy.files, *copy.packs)}
     digests = digests_of(Backup(target, manifest, BackupState()))
@@ -67,6 +69,8 @@ def pull_copy(
         write_durably(manifest_path(target, copy.backup_id), content)
     backup = load_backup(target, copy.backup_id)
     note_copy(backup, folder, [*files, there[manifest_path(target, copy.backup_id).name]])
+    if copy.is_pinned and not backup.is_pinned:
+        pin(backup, "It was pinned on Google Drive.")
     log.info("copy.pulled", backup_id=copy.backup_id, size_bytes=size_bytes)
     return load_backup(target, copy.backup_id)
 

@@ -281,7 +281,7 @@ class BackupState(_FrozenRecord):
         pinned_at: Since when retention must leave it alone; None when it is not pinned.
         pinned_reason: Why.
         deletion_reason: Set before the files of a backup are removed: from then on it is no backup.
-        arrival: Numbers the backups of a folder in the order in which retention first saw them, whatever their dates.
+        arrival: Numbers the backups of a folder in the order in which they came, whatever their dates.
     """
 
     state_version: Literal[1] = 1

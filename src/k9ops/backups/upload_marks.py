@@ -47,12 +47,12 @@ class FileMemory:
 
 @contextmanager
 def uploading(backup: Backup) -> Iterator[Path]:
-    """Let one process at a time upload a backup; the block gets the path of the marks.
+    """Let one process at a time upload from a folder, as backups share packs; the block gets the path of the marks.
 
     Raises:
         UploadBusy: Another one does, on this machine or on one that shares the folder.
     """
-    lock = backup.folder / f".{backup.backup_id}.upload.partial"
+    lock = backup.folder / ".upload.partial"
     entered = False
     try:
         with open_partial(lock):
@@ -61,7 +61,7 @@ def uploading(backup: Backup) -> Iterator[Path]:
     except TransientError as exc:
         if entered:
             raise
-        raise UploadBusy(f"Backup {backup.backup_id} is being uploaded by another process.") from exc
+        raise UploadBusy("A backup is being uploaded by another process.") from exc
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -55,11 +55,19 @@ def packs_held(folder: Path) -> Iterator[None]:
         yield
 
 
-def find_known_contents(folder: Path, recipients: Sequence[str], *, execution: Execution) -> KnownContents:
+def find_known_contents(
+    folder: Path, recipients: Sequence[str], *, without: str, execution: Execution
+) -> KnownContents:
     """Find what the newest usable set has stored, for recipients that are the same: who opens one must open all.
 
     A pack is relied on when it has its size and its list of contents is unchanged; unless the set is verified, when
     its own digest is right, too.
+
+    Args:
+        folder: The backup folder.
+        recipients: Of the new set.
+        without: Id of the new set: what an earlier attempt at it left is damaged, and written anew.
+        execution: Asked whether to stop.
     """
     known = KnownContents()
     for backup in list_backups(folder).backups:
@@ -68,6 +76,8 @@ def find_known_contents(folder: Path, recipients: Sequence[str], *, execution: E
             continue
         packs = sorted(manifest.uploads.packs, key=lambda pack: pack.size_bytes, reverse=True)
         for pack in packs[: _PACKS_AT_MOST - 1]:
+            if pack.backup_id == without:
+                continue
             digests = _read_contents(folder, pack)
             if digests is not None and _is_sound(backup, pack, execution):
                 known.packs[pack.backup_id] = pack
@@ -116,11 +126,12 @@ def _packs_of(backup: Backup) -> tuple[Pack, ...]:
 def _find_referenced(folder: Path) -> set[str] | None:
     """Return the ids whose packs must stay; None when a manifest cannot be read and might refer to any."""
     listing = list_backups(folder)
-    referenced = {backup.backup_id for backup in listing.backups}
+    readable = {backup.backup_id for backup in listing.backups}
+    referenced = set(readable)
     referenced.update(pack.backup_id for backup in listing.backups for pack in _packs_of(backup))
     for path in folder.glob("*.json"):
         backup_id = path.name.removesuffix(".json")
-        if is_backup_id(backup_id) and backup_id not in referenced:
+        if is_backup_id(backup_id) and backup_id not in readable:
             state, _ = read_state(folder, backup_id)
             if state.deletion_reason is None:
                 return None

@@ -73,7 +73,7 @@ def _store(
     one_off: Sequence[str],
     execution: Execution,
 ) -> Uploads:
-    known = find_known_contents(folder, recipients, execution=execution)
+    known = find_known_contents(folder, recipients, without=backup_id, execution=execution)
     everybody, is_encrypted = [*recipients, *one_off], bool(recipients)
     index, pack = (path(folder, backup_id, is_encrypted=is_encrypted) for path in (index_path, pack_path))
     with _PartialFile(pack, everybody) as pack_file, _PartialFile(index, everybody, threads=0) as index_file:

@@ -71,7 +71,7 @@ def verify_backup(
             }
         )
     update_state(backup, lambda state: state.model_copy(update={"verification": verification}))
-    if verification.state == "verified" and verification.opened_with == "private_key" and keys is not None:
+    if verification.state != "failed" and verification.opened_with == "private_key" and keys is not None:
         record_drill(backup.folder, keys.public_keys, backup.backup_id)
     _log(backup, verification)
     return verification

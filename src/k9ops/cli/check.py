@@ -67,7 +67,7 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("backup folder", lambda: check_backup_folder(settings)),
         ("uploads folder", lambda: check_uploads_folder(settings)),
         ("last backup", lambda: check_last_backup(settings)),
-        ("drive credentials", check_drive_credentials),
+        ("drive credentials", lambda: check_drive_credentials(settings)),
         ("google drive", lambda: check_drive(settings)),
         ("backup keys", lambda: check_backup_keys(settings)),
         ("scheduler", lambda: check_scheduler(settings)),

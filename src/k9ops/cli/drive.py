@@ -62,7 +62,7 @@ def status(as_json: JsonFlag = False) -> None:
     document: dict[str, Any] = {
         "enabled": wishes.google_drive_enabled,
         "credentials": found.origin,
-        "readable_in_dumps": has_readable_tokens(engine),
+        "readable_in_dumps": has_readable_tokens(engine) and not settings.recipients,
         "account": quota.account,
         "used_bytes": quota.used_bytes,
         "limit_bytes": quota.limit_bytes,

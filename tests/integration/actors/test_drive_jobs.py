@@ -43,6 +43,7 @@ from k9ops.errors import (
     DriveNotConnected,
     DriveQuotaExceeded,
     DriveUnavailable,
+    ParamsInvalid,
     SecretUnreadable,
     UploadBusy,
 )
@@ -462,6 +463,29 @@ def test_copies_share_packs_of_uploads_and_a_pack_goes_with_the_last_of_them(
         drive_folder = use_folder(settings, connected, read_wishes(connected), store)
         pulled = pull_copy(settings, store, drive_folder, last.backup_id, execution=Execution())
     assert verify(settings, connected, pulled.backup_id).state == "succeeded"
+
+
+def test_pull_mends_a_damaged_backup_and_keeps_a_pin(connected: Engine, settings: Settings) -> None:
+    backup = make_verified(settings, connected)
+    upload(settings, connected, backup.backup_id)
+    pin(backup, "case 17")
+    jobs.retain(settings, connected)  # notes the pin on Drive
+
+    def pull() -> Backup:
+        with open_drive(settings, connected, execution=Execution()) as store:
+            folder = use_folder(settings, connected, read_wishes(connected), store)
+            return pull_copy(settings, store, folder, backup.backup_id, execution=Execution())
+
+    with pytest.raises(ParamsInvalid, match="in the folder already"):
+        pull()
+    content = backup.archive_path.read_bytes()
+    backup.archive_path.write_bytes(content[:-1])
+    assert load_backup(settings.backup_dir, backup.backup_id).verification_state == "failed"
+    assert pull().verification_state == "verified"
+    assert backup.archive_path.read_bytes() == content
+    for path in settings.backup_dir.iterdir():
+        path.unlink()
+    assert pull().is_pinned
 
 
 def test_pack_that_is_not_what_the_manifest_says_is_not_uploaded(

@@ -503,6 +503,32 @@ def test_remove_unreferenced_packs_waits_for_a_set_that_is_being_made_and_for_a_
     verify(scene, other)
 
 
+def test_remove_unreferenced_packs_keeps_those_of_a_set_that_cannot_be_read_though_others_use_its_pack(
+    scene: Scene,
+) -> None:
+    scene.put("old", b"old")
+    first = scene.back_up()
+    scene.put("new", b"new")
+    unreadable = scene.back_up()
+    (scene.uploads / "old").unlink()
+    scene.back_up()
+    assert delete_backup(first, "a test")
+    aside = unreadable.archive_path.rename(scene.backups / "aside")
+    assert remove_unreferenced_packs(scene.backups) == 0
+    aside.rename(unreadable.archive_path)
+    assert load_backup(scene.backups, unreadable.backup_id).verification_state != "failed"
+
+
+def test_set_that_is_made_again_relies_on_nothing_that_the_damaged_one_left(scene: Scene) -> None:
+    scene.put("a", b"content")
+    damaged = scene.back_up()
+    index_path(scene.backups, damaged.backup_id, is_encrypted=damaged.is_encrypted).write_bytes(b"damaged")
+    again = scene.back_up(backup_id=damaged.backup_id)
+    assert again.manifest.uploads is not None
+    assert [pack.backup_id for pack in again.manifest.uploads.packs] == [damaged.backup_id]
+    verify(scene, again)
+
+
 def test_store_refuses_to_write_over_a_pack_that_another_set_needs(scene: Scene) -> None:
     scene.put("a", b"first")
     first = scene.back_up()

@@ -17,9 +17,9 @@ from k9ops.outcome import Execution
 _NAME = "google drive"
 
 
-def check_drive_credentials() -> Iterator[Finding]:
-    """Check whether dumps give Drive away, also where it is switched off."""
-    if has_readable_tokens(get_engine()):
+def check_drive_credentials(settings: Settings) -> Iterator[Finding]:
+    """Check whether dumps give Drive away, also where it is switched off; encrypted ones do not."""
+    if has_readable_tokens(get_engine()) and not settings.recipients:
         yield Finding(
             "drive credentials",
             "warn",
@@ -43,7 +43,8 @@ def check_drive(settings: Settings) -> Iterator[Finding]:
         folder = look_for_folder(settings, engine, wishes, store)
         quota = store.read_quota()
         copies = [copy for copy in list_copies(store, folder) if copy.is_whole]
-    newest = next(iter(list_backups(settings.backup_dir).backups), None)
+    backups = list_backups(settings.backup_dir).backups
+    newest = next((backup for backup in backups if backup.verification_state == "verified"), None)
     needed = newest.size_bytes if newest else 0
     where = f"{folder.name!r} of {quota.account}" if folder else f"the drive of {quota.account}"
     place = f"{len(copies)} copies in {where}"
