@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from googleapiclient.discovery import build_from_document
 
 from k9ops.drive.problems import error_of, network_errors
 from k9ops.drive.store import FOLDER_TYPE, Chunk, NewFile, Quota, RemoteFile, UploadProgress
@@ -43,6 +42,8 @@ class GoogleDrive:
         self._transport = transport
         self._api_url = api_url
         self._check_stop = check_stop
+        from googleapiclient.discovery import build_from_document  # 13 MB that every process would carry
+
         service = build_from_document(_read_discovery(api_url), http=LibraryHttp(transport))
         self._files = service.files()
         self._about = service.about()

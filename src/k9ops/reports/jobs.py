@@ -36,7 +36,6 @@ from k9ops.reports.notice import tell_requester
 from k9ops.reports.parameters import check_parameters
 from k9ops.reports.pdf.document import Occasion, write_document
 from k9ops.reports.pdf.renderer import render_pdf
-from k9ops.reports.xlsx_file import write_xlsx
 from k9ops.version import __version__
 
 _LOG = get_logger("k9ops.reports")
@@ -153,6 +152,8 @@ def _make(
                 shutil.copyfileobj(made, file)
         elif kind == "xlsx":
             unit = settings.unit_name_en if look.language == "en" else settings.unit_name_ar
+            from k9ops.reports.xlsx_file import write_xlsx  # 9 MB that every process would carry
+
             write_xlsx(data, look, file, created_at=occasion.created_at, unit=unit, check_stop=stop)
         else:
             write_csv(data, look, file, check_stop=stop)
