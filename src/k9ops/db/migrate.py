@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from k9ops.db.engine import database_errors
 from k9ops.db.own_tables import SCHEMA
 from k9ops.errors import DatabaseInvalid, TransientError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _LOCK_KEY = 0x6B396F7073  # "k9ops" in ASCII
 _LOCK_WAIT_S = 60
@@ -39,6 +38,9 @@ def upgrade(engine: Engine, *, lock_wait_s: int = _LOCK_WAIT_S) -> str:
         DatabaseInvalid: The role may not create the schema, or the tables are of a newer k9ops.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
+    from alembic import command  # here and below: 9 MB that every process would carry
+    from alembic.util import CommandError
+
     config = _config()
     with (
         database_errors(),
@@ -66,6 +68,8 @@ def current(engine: Engine) -> str | None:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
+    from alembic.runtime.migration import MigrationContext
+
     with database_errors(), engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
         return context.get_current_revision()
@@ -73,6 +77,8 @@ def current(engine: Engine) -> str | None:
 
 def head() -> str:
     """Return the newest revision that this k9ops knows."""
+    from alembic.script import ScriptDirectory
+
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None  # noqa: S101 - the package ships its revisions
     return revision
@@ -88,6 +94,8 @@ def check(engine: Engine) -> tuple[str | None, str]:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "k9ops.db:migrations")
     config.set_main_option("path_separator", "os")
