@@ -97,7 +97,7 @@ def test_demo_leaves_nothing_running_when_it_is_interrupted(bare_k9ops: Command,
         processes = find_descendants(process.pid)
         wait_for(lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None)
         assert process.returncode == 130, bare_k9ops.output()
-    assert not still_running(processes)
+    wait_for(lambda: not still_running(processes))
     assert "Traceback" not in bare_k9ops.output()
 
 

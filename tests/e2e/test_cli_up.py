@@ -51,7 +51,7 @@ def test_up_needs_no_setting_and_keeps_its_data(bare_k9ops: Command) -> None:
             assert secret not in bare_k9ops.output()
     assert bare_k9ops.output().splitlines()[-1].endswith("Everything is stopped.")
     with running(bare_k9ops):
-        again = bare_k9ops.json("runs", "list", **read_environment(bare_k9ops))["runs"]
+        again = bare_k9ops.json("runs", "list", "--job", "canary", **read_environment(bare_k9ops))["runs"]
         assert [item["id"] for item in again] == [run["id"]]
 
 

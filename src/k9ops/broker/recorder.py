@@ -69,24 +69,27 @@ class RunRecorder(dramatiq.Middleware):
         else:
             message.options[RECORDED_OPTION] = True
 
-    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Start to renew leases, to send what is due and to rescue lost runs."""
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Make ready for the first run: Dramatiq's threads begin before the end of the boot."""
         self._owner = make_owner_name()
-        queues = sorted(queue for queue in worker.consumers if queue == q_name(queue))
 
         def report() -> None:
             report_process(
                 get_engine(),
                 self._owner,
                 kind="worker",
-                queues=queues,
+                queues=_served_queues(worker),
                 threads=len(worker.workers),
                 silent_after_s=self._settings.lease_s * 2,
             )
 
         self._keeper = Keeper(self._settings, broker=broker, report=report)
-        self._keeper.start()
-        _LOG.info("worker.started", worker=self._owner, queues=queues)
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Start to renew leases, to send what is due and to rescue lost runs."""
+        if self._keeper:
+            self._keeper.start()
+        _LOG.info("worker.started", worker=self._owner, queues=_served_queues(worker))
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Ask the running jobs to stop at their next check."""
@@ -225,3 +228,7 @@ class RunRecorder(dramatiq.Middleware):
                 if is_away:
                     _LOG.info("ledger.reachable")
                 return value
+
+
+def _served_queues(worker: dramatiq.Worker) -> list[str]:
+    return sorted(queue for queue in worker.consumers if queue == q_name(queue))

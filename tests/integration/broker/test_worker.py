@@ -24,6 +24,7 @@ from k9ops.config.settings import get_settings
 from k9ops.errors import BrokerUnavailable, ParamsInvalid, PermanentError, RunStateConflict, TransientError
 from k9ops.ledger.execution import current_execution, current_run
 from k9ops.ledger.model import Run
+from k9ops.ledger.processes import list_processes
 from k9ops.ledger.requests import get_run, list_runs, request_cancel
 from k9ops.outcome import FollowUp, Outcome, skipped
 
@@ -298,6 +299,39 @@ def test_worker_stops_a_running_job_when_its_run_is_cancelled(engine: Engine, br
         request_cancel(engine, run_id, requested_by="Sara")
         run = wait_for_end(engine, run_id)
     assert (run.state, run.progress) == ("cancelled", {"done": 1, "total": 2, "unit": "rows"})
+
+
+class SlowBoot(dramatiq.Middleware):
+    """Holds up the end of a worker's boot until a job is at work."""
+
+    def __init__(self, started: threading.Event) -> None:
+        self.started = started
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        assert self.started.wait(DEADLINE_S)
+
+
+def test_worker_owns_and_renews_a_run_that_begins_while_it_boots(engine: Engine, broker: K9opsRedisBroker) -> None:
+    started, finish = threading.Event(), threading.Event()
+
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def wait_long() -> Outcome:
+        started.set()
+        assert finish.wait(DEADLINE_S)
+        return Outcome("succeeded", "Done.", {"n": 1})
+
+    broker.add_middleware(SlowBoot(started))
+    run_id = send(engine, broker, wait_long)
+    with working(broker):
+        (process,) = wait_for(lambda: list_processes(engine))
+        first = get_run(engine, run_id)
+        renewed = wait_for(
+            lambda: run if (run := get_run(engine, run_id)).lease_expires_at != first.lease_expires_at else None
+        )
+        finish.set()
+        wait_for_end(engine, run_id)
+    assert renewed.attempt == 1
+    assert str(renewed.lease_owner).startswith(f"{process.name}/")
 
 
 def test_worker_puts_a_job_back_when_it_shuts_down(engine: Engine, broker: K9opsRedisBroker) -> None:
