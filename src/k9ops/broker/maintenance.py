@@ -16,6 +16,7 @@ from k9ops.outcome import Execution, Outcome, skipped
 
 _BUDGET_S = 30.0
 _SILENCE = timedelta(days=1)
+_ROUTINE_JOBS = ("canary", "relay_outbox", "rescue_runs", "prune_runs")
 
 
 def relay(settings: Settings, engine: Engine, broker: dramatiq.Broker) -> Outcome:
@@ -58,7 +59,7 @@ def prune(settings: Settings, engine: Engine, *, execution: Execution) -> Outcom
         engine,
         before=before,
         routine_before=routine_before,
-        routine_queue=settings.default_queue,
+        routine_jobs=_ROUTINE_JOBS,
         check_stop=execution.check_stop,
     )
     forget_silent_processes(engine, silence=_SILENCE)

@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     maintenance_retention_days: int = _setting(
         "K9OPS_MAINTENANCE_RETENTION_DAYS",
         3,
-        "The same for runs of the default queue that succeeded or had nothing to do.",
+        "The same for runs of canary, relay_outbox, rescue_runs and prune_runs that succeeded or had nothing to do.",
         unit="days",
         ge=1,
         le=_MAX_DAYS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine, text
@@ -15,7 +15,7 @@ _BATCH_ROWS = 2_000
 _PRUNE = text("""
     WITH old AS MATERIALIZED (
         SELECT run.id FROM k9ops.run
-        WHERE run.finished_at < CASE WHEN run.queue = :routine_queue AND run.state IN ('succeeded', 'skipped')
+        WHERE run.finished_at < CASE WHEN run.job = ANY(:routine_jobs) AND run.state IN ('succeeded', 'skipped')
                                      THEN greatest(:routine_before, :before) ELSE :before END
           AND run.state NOT IN ('queued', 'running', 'retrying')
           AND (run.state <> 'succeeded' OR EXISTS (
@@ -32,7 +32,7 @@ def prune_runs(
     *,
     before: datetime,
     routine_before: datetime,
-    routine_queue: str,
+    routine_jobs: Sequence[str],
     check_stop: Callable[[], None] = lambda: None,
 ) -> int:
     """Delete runs that ended before a moment; runs that have not ended, and each job's last success, stay.
@@ -40,8 +40,8 @@ def prune_runs(
     Args:
         engine: The ledger's database.
         before: Aware.
-        routine_before: The same for runs of `routine_queue` that succeeded or had nothing to do; aware.
-        routine_queue: A queue whose runs are many and say little.
+        routine_before: The same for runs of `routine_jobs` that succeeded or had nothing to do; aware.
+        routine_jobs: Jobs whose runs are many and say little.
         check_stop: Called between transactions; raises when the work must stop.
 
     Returns:
@@ -53,7 +53,7 @@ def prune_runs(
     values = {
         "before": before,
         "routine_before": routine_before,
-        "routine_queue": routine_queue,
+        "routine_jobs": list(routine_jobs),
         "batch_rows": _BATCH_ROWS,
     }
     deleted = 0

@@ -139,6 +139,15 @@ def find_slot_run(connection: Connection, job: str, slot: datetime) -> uuid.UUID
     return found
 
 
+def find_slots_without_run(connection: Connection, job: str, slots: Sequence[datetime]) -> tuple[datetime, ...]:
+    """Return those slots, aware, for which a job has no run."""
+    if not slots:
+        return ()
+    statement = text("SELECT slot FROM k9ops.run WHERE job = :job AND slot = ANY(:slots)")
+    taken = set(connection.scalars(statement, {"job": job, "slots": list(slots)}))
+    return tuple(slot for slot in slots if slot not in taken)
+
+
 def list_runs(
     engine: Engine,
     *,

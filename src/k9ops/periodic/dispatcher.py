@@ -20,7 +20,7 @@ from k9ops.db.backup_settings import BackupSettings
 from k9ops.db.engine import database_errors
 from k9ops.errors import DatabaseInvalid, DatabaseUnavailable
 from k9ops.ledger.model import NewRun
-from k9ops.ledger.requests import find_slot_run, insert_run
+from k9ops.ledger.requests import find_slot_run, find_slots_without_run, insert_run
 from k9ops.ledger.slots import ScheduleState, advance_schedule, lock_schedule_state, read_clock, read_clock_in
 from k9ops.periodic.timetable import Schedule, build_timetable, find_slots, plan_slots
 
@@ -116,6 +116,7 @@ def _dispatch(
     slots = _find_due(schedule, settings, state, now)
     plan = plan_slots(schedule, slots, now=now)
     wanted, missed = ((), tuple(slots)) if state.paused_at else (plan.dispatch, plan.missed)
+    missed = find_slots_without_run(connection, schedule.job, missed)  # after a clock was set back some have one
     dispatched = [_record(connection, broker, schedule, slot) for slot in wanted]
     last_slot = wanted[-1] if wanted else None
     advance_schedule(connection, schedule.name, until=now, last_slot=last_slot, missed=missed)

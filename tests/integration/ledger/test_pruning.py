@@ -43,6 +43,7 @@ def test_pruning_keeps_what_is_young_open_or_the_last_success(engine: Engine, se
         add_run(engine, "create_backup", "retrying", days=300),
         add_run(engine, "create_backup", "failed", days=89),
         add_run(engine, "verify_backup", "succeeded", days=1),
+        add_run(engine, "create_backup", "skipped", days=50, queue="k9_tasks"),
         add_run(engine, "canary", "succeeded", days=2, queue="k9_tasks"),
         add_run(engine, "rescue_runs", "skipped", days=2, queue="k9_tasks"),
         add_run(engine, "canary", "failed", days=50, queue="k9_tasks"),
@@ -75,7 +76,7 @@ def test_pruning_stops_between_batches_and_goes_on(engine: Engine, monkeypatch: 
         if error is not None:
             raise error
 
-    values = {"before": NOW - timedelta(days=90), "routine_before": NOW, "routine_queue": "k9_tasks"}
+    values = {"before": NOW - timedelta(days=90), "routine_before": NOW, "routine_jobs": ["canary"]}
     with pytest.raises(RunInterrupted):
         prune_runs(engine, **values, check_stop=check_stop)  # type: ignore[arg-type]
     assert len(find_ids(engine)) == 3

@@ -223,6 +223,16 @@ def test_clock_that_is_put_right_does_not_stop_the_schedule(
     assert read_schedule_states(engine)["probe"].dispatched_until == START + 5 * MINUTE
 
 
+def test_slots_that_have_a_run_are_not_missed_when_the_clock_comes_back(engine: Engine, dispatch: Dispatch) -> None:
+    schedule = every(5, "latest")
+    dispatch(START, schedule)
+    dispatch(START + 5 * MINUTE, schedule)
+    assert dispatch(START - 6 * MINUTE, schedule) == []
+    dispatch(START + 10 * MINUTE, schedule)
+    assert len(find_slots_with_runs(engine)) == 3
+    assert read_schedule_states(engine)["probe"].missed == 1  # five minutes before the first
+
+
 def test_scheduler_that_stood_still_does_not_set_a_schedule_back(
     engine: Engine, dispatch: Dispatch, caplog: pytest.LogCaptureFixture
 ) -> None:
