@@ -58,7 +58,7 @@ def test_inspect_workers_lists_those_that_report(k9ops: Command, database_url: s
 
 def test_inspect_active_shows_a_run_at_work(k9ops: Command, database_url: str) -> None:
     assert "No run is executed now." in k9ops("inspect", "active").stdout
-    with psycopg.connect(database_url) as blocker, k9ops.worker():
+    with k9ops.worker(), psycopg.connect(database_url) as blocker:
         blocker.execute("LOCK TABLE public.notification IN ACCESS EXCLUSIVE MODE")
         k9ops("enqueue", "create_backup", "--param", "only_if_enabled=false")
         (run,) = wait_for(lambda: k9ops.json("inspect", "active")["runs"])
