@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import Command, wait_for
 
-from k9ops.cli.processes import find_descendants, still_running
+from k9ops.process_tree import find_descendants, still_running
 
 NOWHERE = "redis://:hunter2@127.0.0.1:1"
 

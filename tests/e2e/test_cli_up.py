@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from tests.e2e.conftest import Command, wait_for
 
-from k9ops.cli.processes import ProcessId, find_descendants, still_running
+from k9ops.process_tree import ProcessId, find_descendants, still_running
 
 WORKERS = 3
 

@@ -13,6 +13,7 @@ from dramatiq.results.backends.stub import StubBackend
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from k9ops.broker.jobs import DEFAULT_HARD_LIMIT_MS
 from k9ops.broker.log_context import LogContext
 from k9ops.broker.metrics import build_metrics
 from k9ops.broker.recorder import RunRecorder
@@ -20,7 +21,6 @@ from k9ops.broker.results import OutcomeEncoder, RunResults
 from k9ops.config.settings import Settings, get_settings
 
 _DAY_MS = 86_400_000
-_HARD_LIMIT_MS = 1_800_000
 _HEARTBEAT_TIMEOUT_MS = 60_000
 _MAINTENANCE_PER_MILLION = 20_000
 _DEAD_LETTER_DAYS = 30
@@ -50,7 +50,7 @@ def build_middleware(settings: Settings, results: RedisBackend | StubBackend) ->
             backend=results, store_results=True, result_ttl=settings.result_ttl_s * 1000
         ),
         RunRecorder(settings),
-        TimeLimit(time_limit=_HARD_LIMIT_MS),
+        TimeLimit(time_limit=DEFAULT_HARD_LIMIT_MS),
     ]
 
 

@@ -22,6 +22,9 @@ JOB_OPTIONS = frozenset(
     {"max_retries", "min_backoff", "max_backoff", "soft_limit", "max_lateness", "is_inline_safe", "is_coalesced"}
 )
 
+#: Of a job that names no `time_limit`.
+DEFAULT_HARD_LIMIT_MS = 1_800_000
+
 _DEFAULT_MAX_RETRIES = 3
 _DEFAULT_MIN_BACKOFF_MS = 15_000
 _DEFAULT_MAX_BACKOFF_MS = 3_600_000
@@ -36,6 +39,7 @@ class Job:
         queue: Where its messages go.
         retries: How it is tried again.
         soft_limit_s: When it is asked to stop; None is never.
+        hard_limit_s: When an exception ends it, and soon after that its process.
         max_lateness_s: A run that starts later than this after its due moment expires; None is never.
         is_inline_safe: Whether a caller may execute it when the broker is away.
         is_coalesced: Whether `enqueue` answers with the open run of the same parameters, if there is one.
@@ -45,6 +49,7 @@ class Job:
     queue: str
     retries: RetryPolicy
     soft_limit_s: float | None
+    hard_limit_s: float
     max_lateness_s: float | None
     is_inline_safe: bool
     is_coalesced: bool = False
@@ -69,6 +74,7 @@ def describe_job(actor: dramatiq.Actor[..., Any]) -> Job:
             max_backoff_s=options.get("max_backoff", _DEFAULT_MAX_BACKOFF_MS) / 1000,
         ),
         soft_limit_s=None if soft_limit_ms is None else soft_limit_ms / 1000,
+        hard_limit_s=options.get("time_limit", DEFAULT_HARD_LIMIT_MS) / 1000,
         max_lateness_s=None if lateness_ms is None else lateness_ms / 1000,
         is_inline_safe=bool(options.get("is_inline_safe", False)),
         is_coalesced=bool(options.get("is_coalesced", False)),

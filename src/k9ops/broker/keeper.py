@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import dramatiq
 
+from k9ops.broker.overdue import OverdueRuns
 from k9ops.broker.rescuing import rescue_runs
 from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.logging import get_logger
@@ -22,7 +23,7 @@ _LOG = get_logger("k9ops.broker")
 
 
 class Keeper(threading.Thread):
-    """Renews this process's leases, sends what is due, and puts the runs of dead workers back.
+    """Renews this process's leases, sends what is due, puts the runs of dead workers back, and ends what does not stop.
 
     Args:
         settings: Lease and intervals.
@@ -37,6 +38,7 @@ class Keeper(threading.Thread):
         self._settings = settings
         self._broker = broker
         self._report = report
+        self._overdue = OverdueRuns(broker) if broker is not None else None
         self._active: dict[uuid.UUID, ActiveRun] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -70,6 +72,8 @@ class Keeper(threading.Thread):
         next_renewal_s = 0.0
         while not self._stopped.wait(self._settings.relay_interval_s):
             try:
+                if self._overdue is not None:
+                    self._overdue.look_after(self._snapshot())
                 is_renewal_due = time.monotonic() >= next_renewal_s
                 self._renew(also_without_progress=is_renewal_due)
                 if is_renewal_due:

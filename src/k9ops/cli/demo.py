@@ -27,7 +27,6 @@ from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.follow import find_follow_ups, follow_run
 from k9ops.cli.names import load_broker
 from k9ops.cli.output import JsonFlag, output_console, print_error, print_json, print_remark, print_text, style_state
-from k9ops.cli.processes import ProcessId, find_descendants
 from k9ops.cli.progress import show_progress
 from k9ops.cli.run_view import print_outcome
 from k9ops.cli.servers import make_postgres, make_valkey, without_settings
@@ -41,6 +40,7 @@ from k9ops.db.sample import seed
 from k9ops.embedded.places import temporary_folder
 from k9ops.errors import K9opsError, PermanentError
 from k9ops.ledger.model import Run
+from k9ops.process_tree import ProcessId, find_descendants
 
 _RUN_LIMIT_S = 600
 _POLL_S = 0.2

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from k9ops.cli.processes import ProcessId, still_running
 from k9ops.config.settings import Settings
 from k9ops.ledger.model import Run
+from k9ops.process_tree import ProcessId, still_running
 
 SCHEDULED_JOBS = ("lock_schedules", "clean_notifications")
 

@@ -36,6 +36,7 @@ class ActiveRun:
     Args:
         claim: The claim.
         soft_limit_s: After this many seconds the job is asked to stop; None is no limit.
+        hard_limit_s: After this many seconds an exception ends it; None is no limit.
         on_progress: Told (done, total, unit) at once, in the job's thread.
     """
 
@@ -44,11 +45,14 @@ class ActiveRun:
         claim: Claim,
         *,
         soft_limit_s: float | None,
+        hard_limit_s: float | None = None,
         on_progress: Callable[[int, int, str], None] | None = None,
     ) -> None:
         self.claim = claim
         self.started_monotonic_s = time.monotonic()
         self._deadline_s = None if soft_limit_s is None else self.started_monotonic_s + soft_limit_s
+        self.hard_deadline_s = None if hard_limit_s is None else self.started_monotonic_s + hard_limit_s
+        self.stop_requested_s = 0.0
         self._stop_reason: str | None = None
         self._progress: dict[str, Any] | None = None
         self._on_progress = on_progress
@@ -59,6 +63,7 @@ class ActiveRun:
         with self._lock:
             if self._stop_reason is None or reason == "lease_lost":
                 self._stop_reason = reason
+                self.stop_requested_s = time.monotonic()
 
     @property
     def stop_reason(self) -> str | None:
@@ -69,9 +74,13 @@ class ActiveRun:
 
     def check_stop(self) -> None:
         """Raise `RunInterrupted` when the job must stop."""
-        reason = self.stop_reason
-        if reason is not None:
-            raise RunInterrupted(_REASONS[reason], reason=reason)
+        if self.stop_reason is not None:
+            raise self.as_interruption()
+
+    def as_interruption(self) -> RunInterrupted:
+        """Return the error that says why the job must stop."""
+        reason = self.stop_reason or "shutdown"
+        return RunInterrupted(_REASONS[reason], reason=reason)
 
     def report_progress(self, done: int, total: int, unit: str) -> None:
         """Keep how far the job is; the keeper stores it."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from k9ops.cli.demo_checks import check_archive, check_processes, check_verification
-from k9ops.cli.processes import ProcessId, find_descendants
+from k9ops.process_tree import ProcessId, find_descendants
 
 CONTENT = b"an archive"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-from k9ops.cli.processes import find_descendants, still_running
 from k9ops.cli.services import Backoff, plan_workers
+from k9ops.process_tree import find_descendants, still_running
 
 
 def test_plan_workers_gives_each_long_queue_a_worker_of_its_own() -> None:
