@@ -1,0 +1,92 @@
+"""Runs whose job does not stop when it must: no thread can be killed, so their process ends, and another takes over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+import dramatiq
+from dramatiq.middleware.time_limit import TimeLimitExceeded
+
+from k9ops.broker.conclude import record_conclusion
+from k9ops.broker.jobs import describe_job
+from k9ops.config.logging import get_logger
+from k9ops.db.engine import get_engine
+from k9ops.ledger.conclusion import conclude_error
+from k9ops.ledger.execution import ActiveRun
+from k9ops.process_tree import find_descendants
+
+#: A job that was told by an exception that its time is over has this long to end.
+HARD_LIMIT_GRACE_S = 30.0
+#: A job that was asked to stop by a person has this long to end.
+CANCEL_GRACE_S = 60.0
+#: The other jobs of the process have this long to put their runs back.
+LEAVE_GRACE_S = 30.0
+
+_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: start it again
+_LOG = get_logger("k9ops.broker")
+
+
+class OverdueRuns:
+    """Ends a worker process that has a job which does not stop.
+
+    Args:
+        broker: Knows the jobs.
+    """
+
+    def __init__(self, broker: dramatiq.Broker) -> None:
+        self._broker = broker
+        self._leaves_at_s: float | None = None
+
+    def look_after(self, held: Sequence[ActiveRun]) -> None:
+        """Begin to leave when a run is overdue; leave when only overdue runs are left, or the others take too long.
+
+        Args:
+            held: All runs of this process.
+        """
+        overdue = [active for active in held if _is_overdue(active)]
+        if not overdue:
+            return
+        if self._leaves_at_s is None:
+            self._leaves_at_s = time.monotonic() + LEAVE_GRACE_S
+            for active in overdue:
+                run = active.claim.run
+                _LOG.error("run.overdue", run_id=str(run.id), job=run.job, reason=active.stop_reason)
+            os.kill(os.getpid(), signal.SIGTERM)  # Dramatiq stops fetching; the other jobs put their runs back
+        if len(overdue) == len(held) or time.monotonic() > self._leaves_at_s:
+            self._leave(overdue)
+
+    def _leave(self, overdue: Sequence[ActiveRun]) -> NoReturn:
+        for process in find_descendants():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        for active in overdue:
+            # What cannot be recorded now is rescued when its lease has run out.
+            with contextlib.suppress(Exception):
+                self._record(active)
+        _LOG.error("worker.replaced", runs=len(overdue))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_EXIT_CODE)
+
+    def _record(self, active: ActiveRun) -> None:
+        run = active.claim.run
+        job = describe_job(self._broker.get_actor(run.job))
+        is_cancelled = active.stop_reason == "cancelled"
+        error = active.as_interruption() if is_cancelled else TimeLimitExceeded()
+        conclusion = conclude_error(error, active, job.retries, is_time_limit=not is_cancelled)
+        message = f"{conclusion.message} It did not stop, and its process was ended."
+        record_conclusion(get_engine(), self._broker, active, replace(conclusion, message=message))
+
+
+def _is_overdue(active: ActiveRun) -> bool:
+    now_s = time.monotonic()
+    if active.stop_reason == "cancelled" and now_s > active.stop_requested_s + CANCEL_GRACE_S:
+        return True
+    return active.hard_deadline_s is not None and now_s > active.hard_deadline_s + HARD_LIMIT_GRACE_S
