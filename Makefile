@@ -21,6 +21,10 @@ test: setup ## Run all tests on servers that the session starts itself
 	@$(PYTHON) scripts/system_packages.py postgresql-15 poppler-utils
 	@$(RUN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
+references: setup ## Draw the tests' pictures of the reports anew, to be looked at
+	@$(PYTHON) scripts/system_packages.py poppler-utils
+	@$(RUN)/python -m tests.integration.reports.references
+
 check: setup ## Format, lint, types, import contract
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
@@ -38,4 +42,4 @@ bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/swap.py
 	@$(RUN)/python benchmarks/reports.py
 
-.PHONY: help setup demo up test check fix bench
+.PHONY: help setup demo up test references check fix bench
