@@ -18,8 +18,12 @@ up: setup ## Run the whole service here until Ctrl-C
 	@$(RUN)/k9ops up
 
 test: setup ## Run all tests on servers that the session starts itself
-	@$(PYTHON) scripts/system_packages.py postgresql-15 poppler-utils
+	@$(PYTHON) scripts/system_packages.py postgresql-15 poppler-utils libreoffice-calc-nogui
 	@$(RUN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+references: setup ## Draw the tests' pictures of the reports anew, to be looked at
+	@$(PYTHON) scripts/system_packages.py poppler-utils
+	@$(RUN)/python -m tests.integration.reports.references
 
 check: setup ## Format, lint, types, import contract
 	@$(RUN)/ruff format --check .
@@ -38,4 +42,4 @@ bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/swap.py
 	@$(RUN)/python benchmarks/reports.py
 
-.PHONY: help setup demo up test check fix bench
+.PHONY: help setup demo up test references check fix bench

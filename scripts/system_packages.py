@@ -35,6 +35,10 @@ PACKAGES = {
         "/usr/bin/pdftotext",
         "the tests of the text in PDF reports cannot run",
     ),
+    "libreoffice-calc-nogui": (
+        "/usr/bin/soffice",
+        "the tests that open spreadsheets as people do cannot run",
+    ),
 }
 
 # A server package would make a database cluster and start it: only the programs are wanted.

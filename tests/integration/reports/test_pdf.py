@@ -9,75 +9,31 @@ import re
 import signal
 import subprocess
 import time
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pypdf import PdfReader
 from tests.integration.reports.conftest import NOW, Unit
 from tests.integration.reports.corpus import CORPUS
+from tests.integration.reports.documents import PDFTOPPM, WAYS, bare, describe, replace_rows, rows_of, text_of
 from weasyprint.urls import FatalURLFetchingError
 
 from k9ops.errors import GlyphMissing, RendererMissing, RenderingFailed, ReportTooLarge, RunInterrupted
 from k9ops.outcome import Execution
 from k9ops.reports.catalogue import REPORTS
-from k9ops.reports.jobs import make_look
 from k9ops.reports.pdf import renderer
-from k9ops.reports.pdf.document import Occasion, write_document
-from k9ops.reports.pdf.fast import render_fast
-from k9ops.reports.pdf.plain import lay_out, render_plain
+from k9ops.reports.pdf.plain import lay_out
 from k9ops.reports.pdf.render import PLAIN_CELLS, render_document
 
-INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2066-\u2069\u00ad\ufeff]")
-PDFTOTEXT, PDFTOPPM = "/usr/bin/pdftotext", "/usr/bin/pdftoppm"
 # It takes the raised mark at the end of this word for a line of its own; the mark's place in the PDF is right.
 TORN_BY_PDFTOTEXT = {"لاحقا"}
-WAYS = {"plain": render_plain, "fast": render_fast}
 
 
 @pytest.fixture(autouse=True)
 def _no_renderer_left() -> Iterator[None]:
     yield
     renderer.stop_renderer()
-
-
-def text_of(pdf: Path, *options: str) -> str:
-    command = [PDFTOTEXT, "-q", *options, str(pdf), "-"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def bare(text: str) -> str:
-    """Return a text without vowel marks, tatweel, marks of direction and differences of spacing."""
-    plain = INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    plain = "".join(sign for sign in plain if unicodedata.category(sign) != "Mn" and sign != "ـ")
-    return re.sub(r"\s+", " ", plain)
-
-
-def describe(unit: Unit, report: str, folder: Path, **given: str) -> dict[str, Any]:
-    data = unit.read(report, folder, **given)
-    look = make_look(unit.settings, data.values["language"])
-    occasion = Occasion("user0001", NOW)
-    path = write_document(data, look, unit.settings, occasion, folder, check_stop=lambda: None)
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
-
-
-def replace_rows(document: dict[str, Any], rows: list[list[str]]) -> dict[str, Any]:
-    """Put other rows into a document of one section."""
-    section = document["sections"][0]
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    Path(section["path"]).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    section["row_count"] = len(rows)
-    return document
-
-
-def rows_of(document: dict[str, Any]) -> list[list[str]]:
-    rows: list[list[str]] = []
-    for section in document["sections"]:
-        rows += [json.loads(line) for line in Path(section["path"]).read_text(encoding="utf-8").splitlines()]
-    return rows
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -130,8 +86,8 @@ def test_hard_texts_come_out_in_logical_order(way: str, language: str, unit: Uni
 
 @pytest.mark.parametrize(
     ("report", "language", "largest_share"),
-    # A line that is broken inside an isolated piece is a pixel higher in HTML, and moves the rows below it.
-    [("incidents", "ar", 0.01), ("incidents", "both", 0.01), ("incidents", "en", 0.08), ("dogs", "ar", 0.08)],
+    # A row of an English report that has Arabic in it is a fraction of a pixel higher in HTML.
+    [("incidents", "ar", 0.01), ("incidents", "both", 0.01), ("incidents", "en", 0.08), ("dogs", "ar", 0.01)],
 )
 def test_both_ways_look_and_read_the_same(
     report: str, language: str, largest_share: float, unit: Unit, tmp_path: Path
@@ -212,6 +168,8 @@ def test_digits_and_hijri_dates_follow_the_settings(unit: Unit) -> None:
     assert "الخميس١أكتوبر" in text
     assert "١٤٤٨ه" in text
     assert "صفحة١من" in text
+    assert "٢٠٢٦-١٠-٠٣" in text
+    assert "١٤٤٨-٠٤-٢٢" in text
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 LTR, RTL, END = "\u2066", "\u2067", "\u2069"
+_LTR_MARK = "\u200e"
 
 _ARABIC = "\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufeff"
 _HAS_ARABIC = re.compile(f"[{_ARABIC}]")
@@ -24,6 +25,8 @@ _LTR_PIECE = re.compile(
     rf"{_SIGN}*{_WORD}(?:[^{_ARABIC}\n]*{_WORD})?[%°+#*]*|[\u0660-\u0669]+(?:[-:/. ][\u0660-\u0669]+)+"
 )
 _RTL_PIECE = re.compile(rf"[{_ARABIC}](?:[^A-Za-z\u00c0-\u024f\n]*[{_ARABIC}])?")
+# By the rules, what stands between two numbers of Arabic digits runs from right to left, unless it is `:`, `/` or `.`.
+_BETWEEN_ARABIC_DIGITS = re.compile("(?<=[\u0660-\u0669])[- ](?=[\u0660-\u0669])")
 _PAIRS = {"(": ")", "[": "]", "{": "}", "«": "»"}
 
 
@@ -52,13 +55,27 @@ def isolate(text: str, *, is_rtl: bool) -> str:
     return _isolate_pieces(text, _RTL_PIECE, RTL)
 
 
+def find_open_marks(text: str) -> str:
+    """Return the marks of the pieces that a text leaves open, as the next line has to begin with them."""
+    opened: list[str] = []
+    for sign in text:
+        if sign in (LTR, RTL):
+            opened.append(sign)
+        elif sign == END and opened:
+            opened.pop()
+    return "".join(opened)
+
+
 def _isolate_pieces(text: str, pattern: re.Pattern[str], mark: str) -> str:
     parts, end = [], 0
     while (match := pattern.search(text, end)) is not None:
         start, stop = match.start(), match.start() + _balanced_length(match[0])
         if end < start and text[stop : stop + 1] and _PAIRS.get(text[start - 1]) == text[stop]:
             start, stop = start - 1, stop + 1
-        parts += [text[end:start], mark, text[start:stop], END]
+        piece = text[start:stop]
+        if mark == LTR:
+            piece = _BETWEEN_ARABIC_DIGITS.sub(rf"\g<0>{_LTR_MARK}", piece)
+        parts += [text[end:start], mark, piece, END]
         end = stop
     return "".join([*parts, text[end:]])
 

@@ -13,7 +13,7 @@ from weasyprint.formatting_structure import boxes
 from weasyprint.matrix import Matrix
 from weasyprint.text.line_break import split_first_line
 
-from k9ops.reports.pdf.isolation import END, LTR, RTL, isolate
+from k9ops.reports.pdf.isolation import find_open_marks, isolate
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Shaper:
             lines.append(ShapedLine(part, line_width, baseline + (cell.leading - height) / 2))
             rest = data[resume:].decode().strip() if resume else ""
             # A piece of the other direction that goes on in the next line is opened again there.
-            rest = f"{_find_open_marks(part)}{rest}" if rest else ""
+            rest = f"{find_open_marks(part)}{rest}" if rest else ""
         return lines or [ShapedLine("", 0.0, 0.0)]
 
     def _record(self, stream: Any, text: str, cell: CellStyle) -> bytes:
@@ -98,14 +98,3 @@ class Shaper:
         operators = stream.stream[start + 1 :]  # without the text matrix
         del stream.stream[start:]
         return b"\n".join(item if isinstance(item, bytes) else str(item).encode() for item in operators)
-
-
-def _find_open_marks(text: str) -> str:
-    """Return the marks of the pieces that a line leaves open."""
-    opened: list[str] = []
-    for sign in text:
-        if sign in (LTR, RTL):
-            opened.append(sign)
-        elif sign == END and opened:
-            opened.pop()
-    return "".join(opened)

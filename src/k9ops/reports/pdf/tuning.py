@@ -1,7 +1,8 @@
 """What WeasyPrint 70 does twice, or not well, for Arabic.
 
-Each function replaces a part of exactly that version; any other version is left as it is. Nothing looks different:
-lines are laid out and shaped once instead of twice, and text that is searched or copied is right beside vowel marks.
+Each function replaces a part of exactly that version; any other version is left as it is. Lines are laid out and shaped
+once instead of twice, what is isolated stays so in the next line, and text that is searched or copied is right beside
+vowel marks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from weasyprint.layout import inline
 from weasyprint.pdf import fonts
 from weasyprint.text import line_break
 
+from k9ops.reports.pdf.isolation import find_open_marks
+
 TESTED_VERSION = "70.0"
 
 _GLYPH_NAME = re.compile(r"uni([0-9A-F]{4})(?:\.|$)")
@@ -36,6 +39,7 @@ def tune() -> None:
     if is_known_version():
         _lay_lines_out_once()
         _keep_shaped_text()
+        _keep_isolation_over_lines()
         _name_glyphs_by_letter()
 
 
@@ -70,6 +74,25 @@ def _keep_shaped_text() -> None:
 
     layout.deactivate = deactivate
     layout.reactivate = reactivate_if_gone
+
+
+def _keep_isolation_over_lines() -> None:
+    """Open again, in each line, the isolated pieces that the line before leaves open.
+
+    WeasyPrint shapes what is left of a text as if it began there: a bracket or full stop at the end of a piece that is
+    broken over two lines would stand at its wrong end.
+    """
+    original = inline.split_text_box
+
+    def split_text_box(context: Any, box: Any, available_width: Any, skip: int, *others: Any, **options: Any) -> Any:
+        opened = find_open_marks(box.text.encode()[:skip].decode()).encode() if skip else b""
+        if not opened:
+            return original(context, box, available_width, skip, *others, **options)
+        rest = box.copy_with_text((opened + box.text.encode()[skip:]).decode())
+        line, resume, is_preserved = original(context, rest, available_width, 0, *others, **options)
+        return line, None if resume is None else resume + skip - len(opened), is_preserved
+
+    inline.split_text_box = split_text_box
 
 
 def _name_glyphs_by_letter() -> None:
