@@ -144,6 +144,38 @@ class RenderingFailed(TransientError):
     """The process that renders ended, ran out of memory or took too long."""
 
 
+class RecipientInvalid(PermanentError):
+    """A report cannot be delivered there: the text names no place, or one that is not allowed."""
+
+
+class DeliveryRefused(PermanentError):
+    """The place of delivery has another file of this name, or the report is too large for it."""
+
+
+class SubscriptionConflict(PermanentError):
+    """There is a subscription of this name already."""
+
+
+class SubscriptionUnknown(PermanentError):
+    """There is no subscription of this name."""
+
+
+class MailNotConfigured(PermanentError):
+    """The settings name no mail server, or no sender."""
+
+
+class MailRefused(PermanentError):
+    """The mail server will not take the message, or does not know the user."""
+
+
+class MailUncertain(PermanentError):
+    """Nobody knows whether the mail server has taken the message."""
+
+
+class MailUnavailable(TransientError):
+    """The mail server does not answer, or takes nothing for now."""
+
+
 class PolicyInvalid(PermanentError):
     """A retention policy that would keep nothing."""
 

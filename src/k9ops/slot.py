@@ -13,6 +13,15 @@ def parse_slot(value: Any) -> datetime | None:
     """Return the slot that a job's `slot` parameter names, aware UTC; None for none.
 
     Raises:
+        ParamsInvalid: As `parse_moment`.
+    """
+    return parse_moment(value, name="slot")
+
+
+def parse_moment(value: Any, *, name: str) -> datetime | None:
+    """Return the moment that a parameter names, aware UTC; None for none.
+
+    Raises:
         ParamsInvalid: The text is not an ISO 8601 moment with an offset.
     """
     if value is None:
@@ -23,7 +32,7 @@ def parse_slot(value: Any) -> datetime | None:
             return moment.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ParamsInvalid(f"slot = {value!r}: it must be a moment with an offset, such as 2026-11-24T02:00:00+03:00.")
+    raise ParamsInvalid(f"{name} = {value!r}: it must be a moment with an offset, such as 2026-11-24T02:00:00+03:00.")
 
 
 def find_run_slot(params: Mapping[str, Any]) -> datetime | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.e2e.conftest import Command
+from tests.e2e.conftest import Command, wait_for
 
 from k9ops.cli.services import plan_workers
 
@@ -77,3 +77,30 @@ def test_a_worker_of_the_queue_makes_what_was_asked_for(k9ops: Command) -> None:
             worker.terminate()
     assert (run["id"], run["state"], run["path"]) == (asked["run_id"], "succeeded", "worker")
     assert run["evidence"]["pages"] == 1
+
+
+def test_subscription_is_made_shown_delivered_and_ended(k9ops: Command) -> None:
+    delivered = k9ops.folder / "delivered"
+    k9ops.environment["K9OPS_REPORT_DELIVERY_DIR"] = str(delivered)
+    options = ("--cron", "0 6 * * 0", "--format", "csv", "--to", "folder:weekly")
+    for changes, problem in (
+        (("cats",), "There is no report 'cats'"),
+        (("dogs", "--cron", "soon"), "cron = 'soon'"),
+        (("dogs", "--to", "nobody"), "it must be an e-mail address, folder:NAME, or drive"),
+        (("dogs", "--to", "a@example.org"), "set K9OPS_SMTP_URL"),
+        (("dogs", "--param", "colour=red"), "has no parameter 'colour'"),
+        (("dogs", "--name", "Weekly!"), "--name 'Weekly!'"),
+    ):
+        assert problem in k9ops("report", "subscribe", changes[0], *options, *changes[1:], code=2).stderr
+    assert k9ops.json("report", "subscriptions")["subscriptions"] == []
+    assert "first made at" in k9ops("report", "subscribe", "dogs", *options, "--name", "weekly").stdout
+    (found,) = k9ops.json("report", "subscriptions")["subscriptions"]
+    assert (found["report"], found["cron"], found["recipients"]) == ("dogs", "0 6 * * 0", ["folder:weekly"])
+    assert "folder:weekly" in k9ops("report", "subscriptions").stdout
+    assert "report:weekly" in k9ops("schedule", "list").stdout
+    with k9ops.worker():
+        k9ops("schedule", "run-now", "report:weekly")
+        wait_for(lambda: list(delivered.glob("weekly/*.csv")))
+        wait_for(lambda: k9ops.json("runs", "list", "--job", "deliver_report")["runs"][0]["state"] == "succeeded")
+    k9ops("report", "unsubscribe", "weekly")
+    assert "There is no subscription" in k9ops("report", "unsubscribe", "weekly", code=2).stderr

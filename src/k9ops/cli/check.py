@@ -20,6 +20,7 @@ from k9ops.cli.checks.clocks import check_clocks
 from k9ops.cli.checks.database import check_application, check_database, check_migrations
 from k9ops.cli.checks.drive import check_drive, check_drive_credentials
 from k9ops.cli.checks.finding import Finding, run_check
+from k9ops.cli.checks.mail import check_mail
 from k9ops.cli.checks.scheduler import check_scheduler
 from k9ops.cli.checks.workers import check_actors, check_canaries
 from k9ops.cli.failures import EXIT_FAILED
@@ -69,6 +70,7 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("last backup", lambda: check_last_backup(settings)),
         ("drive credentials", lambda: check_drive_credentials(settings)),
         ("google drive", lambda: check_drive(settings)),
+        ("mail", lambda: check_mail(settings)),
         ("backup keys", lambda: check_backup_keys(settings)),
         ("scheduler", lambda: check_scheduler(settings)),
         ("actors", check_actors),

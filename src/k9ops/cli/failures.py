@@ -20,8 +20,10 @@ from k9ops.errors import (
     JobUnknown,
     K9opsError,
     KeyUnsuitable,
+    MailNotConfigured,
     ParamsInvalid,
     PolicyInvalid,
+    RecipientInvalid,
     ReportUnavailable,
     ReportUnknown,
     RunNotFound,
@@ -29,6 +31,8 @@ from k9ops.errors import (
     ScheduleUnknown,
     SecretUnreadable,
     SettingsInvalid,
+    SubscriptionConflict,
+    SubscriptionUnknown,
 )
 
 EXIT_OK = 0
@@ -45,13 +49,17 @@ _USAGE_ERRORS = (
     DriveNotConnected,
     JobUnknown,
     KeyUnsuitable,
+    MailNotConfigured,
     ParamsInvalid,
     PolicyInvalid,
+    RecipientInvalid,
     ReportUnavailable,
     ReportUnknown,
     RunNotFound,
     RunStateConflict,
     ScheduleUnknown,
+    SubscriptionConflict,
+    SubscriptionUnknown,
     SecretUnreadable,
     SettingsInvalid,
 )

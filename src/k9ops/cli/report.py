@@ -39,6 +39,7 @@ from k9ops.reports.catalogue import REPORTS, find_report
 from k9ops.reports.definition import Parameter, Report
 from k9ops.reports.jobs import check_format
 from k9ops.reports.parameters import check_parameters, describe_default
+from k9ops.reports.recipients import parse_recipients
 
 app = typer.Typer(help="Make reports, look at them, take them out.", no_args_is_help=True)
 
@@ -49,6 +50,11 @@ def _complete_report(incomplete: str) -> list[str]:
 
 ReportType = Annotated[
     str, typer.Argument(metavar="TYPE", help="Key of a report, e.g. attendance.", autocompletion=_complete_report)
+]
+
+RecipientOption = Annotated[
+    list[str] | None,
+    typer.Option("--to", metavar="RECIPIENT", help="An e-mail address, folder:NAME or drive; may be given again."),
 ]
 
 
@@ -112,6 +118,7 @@ def create(
     here: Annotated[bool, typer.Option("--here", help="Make it in this process; Redis is not needed.")] = False,
     reuse: Annotated[bool, typer.Option("--reuse", help="Take a finished one if the data are unchanged.")] = False,
     skip_if_empty: Annotated[bool, typer.Option("--skip-if-empty", help="Make no file without rows.")] = False,
+    to: RecipientOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Ask a worker for a report.
@@ -120,10 +127,13 @@ def create(
     """
     settings = open_settings()
     report = find_report(report_type)
-    texts = _parse_texts(param or [])
+    texts = parse_texts(param or [])
+    recipients = parse_recipients(to or [])
     check_parameters(report, texts, today=datetime.now(UTC).astimezone(settings.zone).date())
     params: dict[str, Any] = {"report": report.key, "params": texts, "format": check_format(file_format)}
     params |= {"reuse": reuse, "skip_if_empty": skip_if_empty}
+    if recipients:
+        params["deliver_to"] = [str(recipient) for recipient in recipients]
     broker, engine = load_broker(), get_engine()
     actor = find_actor(broker, "create_report")
     if here:
@@ -226,7 +236,12 @@ def _show_end(run: Run, *, as_json: bool) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _parse_texts(pairs: Sequence[str]) -> dict[str, str]:
+def parse_texts(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the parameters that were given as NAME=VALUE.
+
+    Raises:
+        ParamsInvalid: One does not look like that, or is given twice.
+    """
     texts: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -20,7 +20,7 @@ from k9ops.cli.run_view import SHORT_ID, run_document
 from k9ops.cli.session import name_requester, open_settings
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
-from k9ops.errors import ParamsInvalid, ScheduleUnknown
+from k9ops.errors import ParamsInvalid, RunNotFound, ScheduleUnknown
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import get_run, list_runs
 from k9ops.ledger.slots import ScheduleState, pause_schedule, read_clock, read_schedule_states, resume_schedule
@@ -141,8 +141,9 @@ def run_now(
     With --slot it is the run of that slot: nothing happens when the slot has one.
     """
     settings, broker, engine = open_settings(), load_broker(), get_engine()
-    actor = find_actor(broker, _find(settings, engine, name).job)
-    params: dict[str, Any] = {}
+    schedule = _find(settings, engine, name)
+    actor = find_actor(broker, schedule.job)
+    params = dict(schedule.params or {})
     if slot is not None:
         if "slot" not in inspect.signature(actor.fn).parameters:
             raise ParamsInvalid(f"{actor.actor_name} has no parameter slot: run it without --slot.")
@@ -188,9 +189,21 @@ def _look(settings: Settings, engine: Engine) -> list[ScheduleView]:
     views = []
     for schedule in load_timetable(settings, engine):
         next_slot = find_next_slot(schedule.cron, settings.zone, after=now) if schedule.cron else None
-        runs = list_runs(engine, job=schedule.job, trigger="schedule", limit=1)
-        views.append(ScheduleView(schedule, states.get(schedule.name), next_slot, runs[0] if runs else None))
+        state = states.get(schedule.name)
+        views.append(ScheduleView(schedule, state, next_slot, _find_last_run(engine, schedule, state)))
     return views
+
+
+def _find_last_run(engine: Engine, schedule: Schedule, state: ScheduleState | None) -> Run | None:
+    if schedule.params is None:
+        runs = list_runs(engine, job=schedule.job, trigger="schedule", limit=1)
+        return runs[0] if runs else None
+    if state is None or state.last_slot is None:
+        return None
+    try:
+        return get_run(engine, schedule.slot_run_id(state.last_slot))
+    except RunNotFound:
+        return None  # pruned
 
 
 def _answer(settings: Settings, engine: Engine, name: str, words: str, *, as_json: bool) -> None:

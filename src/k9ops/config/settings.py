@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from email.utils import parseaddr
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from k9ops.config.keys import decode_keys
+from k9ops.config.smtp import parse_smtp_url
 from k9ops.config.sources import (
     DEFAULT_ORIGIN,
     field_is_secret,
@@ -361,6 +363,25 @@ class Settings(BaseSettings):
         "Moment (ISO 8601 with offset) that stands in every report as its time of creation, so that the same data give"
         " the same bytes; empty means the true one.",
     )
+    report_delivery_dir: Path | None = _setting(
+        "K9OPS_REPORT_DELIVERY_DIR",
+        None,
+        "Finished reports may be delivered into folders below this one; empty allows none.",
+    )
+    report_max_mail_mb: int = _setting(
+        "K9OPS_REPORT_MAX_MAIL_MB", 20, "A report that is larger is not sent by e-mail.", unit="MB", ge=1
+    )
+    smtp_url: SecretStr = _setting(
+        "K9OPS_SMTP_URL",
+        SecretStr(""),
+        "Mail server, such as `smtp://user:password@host:587` (STARTTLS is required, but for this machine itself and"
+        " with `?starttls=off`) or `smtps://`; empty sends no e-mail.",
+        secret=True,
+    )
+    smtp_from: str = _setting("K9OPS_SMTP_FROM", "", "Sender of e-mails, `Name <name@example.org>` or the address.")
+    smtp_timeout_s: int = _setting(
+        "K9OPS_SMTP_TIMEOUT_S", 30, "A mail server that is silent for this long is away.", unit="s", ge=1
+    )
     unit_name_ar: str = _setting("K9OPS_UNIT_NAME_AR", "وحدة الكلاب البوليسية", "The unit's name in Arabic.")
     unit_name_en: str = _setting("K9OPS_UNIT_NAME_EN", "Police Dog Unit", "The unit's name in English.")
 
@@ -406,6 +427,20 @@ class Settings(BaseSettings):
         if moment is not None and moment.tzinfo is None:
             raise ValueError("must have an offset, such as 2026-11-24T02:00:00+03:00")
         return moment
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _check_smtp(cls, secret: SecretStr) -> SecretStr:
+        if secret.get_secret_value():
+            parse_smtp_url(secret.get_secret_value())
+        return secret
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _check_sender(cls, sender: str) -> str:
+        if sender and ("\n" in sender or "\r" in sender or "@" not in parseaddr(sender)[1]):
+            raise ValueError("must be an address such as k9@example.org, or Name <k9@example.org>")
+        return sender
 
     @field_validator("report_logo")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -157,3 +158,18 @@ drive_folder = Table(
     CheckConstraint("id = 1", name="drive_folder_one"),
 )
 """At most one row: Drive's id of the folder that k9ops found or made, where none is chosen."""
+
+report_subscription = Table(
+    "report_subscription",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("report", Text, nullable=False),
+    Column("params", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("format", Text, nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("recipients", JSONB, nullable=False),
+    Column("skip_if_empty", Boolean, nullable=False, server_default=text("false")),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+"""One row for each report that is made by the timetable. `params` are texts, `recipients` a list of texts."""

@@ -139,6 +139,14 @@ def find_slot_run(connection: Connection, job: str, slot: datetime) -> uuid.UUID
     return found
 
 
+def find_recorded(connection: Connection, run_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Return those ids that runs have."""
+    if not run_ids:
+        return set()
+    statement = text("SELECT id FROM k9ops.run WHERE id = ANY(:ids)")
+    return set(connection.scalars(statement, {"ids": list(run_ids)}))
+
+
 def find_slots_without_run(connection: Connection, job: str, slots: Sequence[datetime]) -> tuple[datetime, ...]:
     """Return those slots, aware, for which a job has no run."""
     if not slots:

@@ -18,11 +18,12 @@ from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.backup_settings import BackupSettings
 from k9ops.db.engine import database_errors
+from k9ops.db.report_subscriptions import list_subscriptions
 from k9ops.errors import DatabaseInvalid, DatabaseUnavailable
 from k9ops.ledger.model import NewRun
-from k9ops.ledger.requests import find_slot_run, find_slots_without_run, insert_run
+from k9ops.ledger.requests import find_recorded, find_slot_run, find_slots_without_run, insert_run
 from k9ops.ledger.slots import ScheduleState, advance_schedule, lock_schedule_state, read_clock, read_clock_in
-from k9ops.periodic.timetable import Schedule, build_timetable, find_slots, plan_slots
+from k9ops.periodic.timetable import Schedule, build_timetable, find_slots, plan_slots, schedule_subscriptions
 
 _LOG = get_logger("k9ops.periodic")
 
@@ -48,20 +49,21 @@ class DispatchedSlot:
 
 
 def load_timetable(settings: Settings, engine: Engine) -> tuple[Schedule, ...]:
-    """Return the timetable of this moment, with the backup schedule that the application wants.
+    """Return the timetable of this moment, with the backup schedule that the application wants and the reports.
 
     Application settings that cannot be read leave the backup schedule out; everything else goes on.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
+    reports = schedule_subscriptions(list_subscriptions(engine))
     try:
-        return build_timetable(settings, read_wishes(engine))
+        return (*build_timetable(settings, read_wishes(engine)), *reports)
     except (DatabaseInvalid, DBAPIError) as exc:
         problem = exc.user_message if isinstance(exc, DatabaseInvalid) else str(exc.orig)
         _LOG.error("schedule.unreadable", schedule="create_backup", problem=problem)
         known = build_timetable(settings, BackupSettings())
-        return tuple(schedule for schedule in known if schedule.job != "create_backup")
+        return (*(schedule for schedule in known if schedule.job != "create_backup"), *reports)
 
 
 def dispatch_due_slots(
@@ -116,7 +118,7 @@ def _dispatch(
     slots = _find_due(schedule, settings, state, now)
     plan = plan_slots(schedule, slots, now=now)
     wanted, missed = ((), tuple(slots)) if state.paused_at else (plan.dispatch, plan.missed)
-    missed = find_slots_without_run(connection, schedule.job, missed)  # after a clock was set back some have one
+    missed = _find_missed(connection, schedule, missed)  # after a clock was set back some have a run
     dispatched = [_record(connection, broker, schedule, slot) for slot in wanted]
     last_slot = wanted[-1] if wanted else None
     advance_schedule(connection, schedule.name, until=now, last_slot=last_slot, missed=missed)
@@ -132,8 +134,19 @@ def _find_due(schedule: Schedule, settings: Settings, state: ScheduleState, now:
 
 def _record(connection: Connection, broker: dramatiq.Broker, schedule: Schedule, slot: datetime) -> DispatchedSlot:
     actor = find_actor(broker, schedule.job)
-    takes_slot = "slot" in inspect.signature(actor.fn).parameters
     lateness = schedule.max_lateness
+    if schedule.params is not None:
+        run_id = schedule.slot_run_id(slot)
+        shared = NewRun(
+            id=run_id,
+            job=schedule.job,
+            queue=describe_job(actor).queue,
+            params={**schedule.params, "as_of": slot.isoformat()},
+            trigger="schedule",
+            expires_at=slot + lateness if lateness else None,
+        )
+        return DispatchedSlot(schedule.name, slot, run_id, is_new=insert_run(connection, shared, is_sent=False))
+    takes_slot = "slot" in inspect.signature(actor.fn).parameters
     new = NewRun(
         job=schedule.job,
         queue=describe_job(actor).queue,
@@ -145,6 +158,14 @@ def _record(connection: Connection, broker: dramatiq.Broker, schedule: Schedule,
     if insert_run(connection, new, is_sent=False):
         return DispatchedSlot(schedule.name, slot, new.id, is_new=True)
     return DispatchedSlot(schedule.name, slot, find_slot_run(connection, schedule.job, slot), is_new=False)
+
+
+def _find_missed(connection: Connection, schedule: Schedule, slots: Sequence[datetime]) -> tuple[datetime, ...]:
+    if schedule.params is None:
+        return find_slots_without_run(connection, schedule.job, slots)
+    ids = {slot: schedule.slot_run_id(slot) for slot in slots}
+    taken = find_recorded(connection, list(ids.values()))
+    return tuple(slot for slot in slots if ids[slot] not in taken)
 
 
 def _log_decision(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 
 from k9ops.config.settings import Settings
 from k9ops.db.backup_settings import BackupSettings
-from k9ops.errors import DatabaseInvalid
+from k9ops.db.report_subscriptions import Subscription
+from k9ops.errors import DatabaseInvalid, ParamsInvalid
 
 CatchUp = Literal["none", "latest", "all"]
 
@@ -22,9 +24,15 @@ ON_TIME_S = 120.0
 # Maintenance that is older than this says nothing any more.
 _ROUTINE_S = 900.0
 
+_SLOT_RUNS = uuid.UUID("6b396f70-7300-5000-8000-736c6f747300")
+
 _LONGEST_LOOK_BACK = timedelta(days=366)
 
 _LAST_HOUR = 23
+_CRON_FIELDS = 5
+
+#: What the name of a report's schedule begins with.
+SUBSCRIPTION_PREFIX = "report:"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ class Schedule:
         catch_up: What becomes of slots that were missed: `none`, only the `latest`, or `all`.
         max_lateness_s: A slot that is older is missed for good, and a run that has not started by then expires; None
             is no limit.
+        params: Of a schedule that shares its job with others: parameters of its runs, which also get `as_of`, the
+            slot. The name and the slot then give a run its id, since the job has many runs for a slot.
     """
 
     name: str
@@ -47,6 +57,11 @@ class Schedule:
     bell: str
     catch_up: CatchUp
     max_lateness_s: float | None = None
+    params: Mapping[str, Any] | None = None
+
+    def slot_run_id(self, slot: datetime) -> uuid.UUID:
+        """Return the id of the run of a slot, for a schedule with parameters."""
+        return uuid.uuid5(_SLOT_RUNS, f"{self.name} {slot.astimezone(UTC).isoformat()}")
 
     @property
     def max_lateness(self) -> timedelta | None:
@@ -88,6 +103,47 @@ def build_timetable(settings: Settings, wishes: BackupSettings) -> tuple[Schedul
         Schedule("prune_runs", "prune_runs", "30 3 * * *", "30 3 * * *", "latest"),
         Schedule("expire_reports", "expire_reports", "45 3 * * *", "45 3 * * *", "latest"),
     )
+
+
+def schedule_subscriptions(subscriptions: Sequence[Subscription]) -> tuple[Schedule, ...]:
+    """Return the schedules of reports; of missed ones the latest is made up for."""
+    return tuple(
+        Schedule(
+            f"{SUBSCRIPTION_PREFIX}{item.name}",
+            "create_report",
+            item.cron,
+            bell="* * * * *",
+            catch_up="latest",
+            params={
+                "report": item.report,
+                "params": dict(item.params),
+                "format": item.format,
+                "requested_by": item.created_by,
+                "skip_if_empty": item.skip_if_empty,
+                "deliver_to": list(item.recipients),
+            },
+        )
+        for item in subscriptions
+    )
+
+
+def check_cron(text: str, zone: ZoneInfo) -> str:
+    """Return a cron expression of five fields, in one form.
+
+    Raises:
+        ParamsInvalid: It is none, or no day ever fits it.
+    """
+    cron = " ".join(text.split())
+    try:
+        if len(cron.split()) != _CRON_FIELDS:
+            raise CronSimError("it must have five fields")
+        find_next_slot(cron, zone, after=datetime.now(UTC))
+    except (CronSimError, StopIteration) as exc:
+        problem = str(exc) or "no day fits it"
+        raise ParamsInvalid(
+            f"cron = {text!r}: {problem}; it must look like `0 6 * * 0`, minute hour day month weekday."
+        ) from None
+    return cron
 
 
 def backup_cron(wishes: BackupSettings) -> str | None:

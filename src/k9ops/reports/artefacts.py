@@ -26,6 +26,10 @@ FORMATS: tuple[Format, ...] = ("pdf", "xlsx", "csv")
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _WORK_PREFIX = ".work-"
 _UNFINISHED_AFTER = timedelta(days=1)
+_MARKS_KEPT = timedelta(days=60)
+
+#: Of the mark that a run leaves while it sends an e-mail.
+SENDING_PREFIX = ".sending-"
 
 
 class Artefact(BaseModel):
@@ -176,9 +180,11 @@ def delete_expired(folder: Path, *, now: datetime) -> tuple[list[Artefact], int]
         (folder / f"{artefact.artefact_id}.json").unlink(missing_ok=True)
         (folder / artefact.file_name).unlink(missing_ok=True)
     abandoned = sum(remove_abandoned(path) for path in folder.glob(".*.partial"))
-    oldest_s = (now - _UNFINISHED_AFTER).timestamp()
-    for path in _find_unfinished(folder):
-        if path.stat().st_mtime < oldest_s:
+    for path, age in [
+        *((path, _UNFINISHED_AFTER) for path in _find_unfinished(folder)),
+        *((path, _MARKS_KEPT) for path in folder.glob(f"{SENDING_PREFIX}*")),
+    ]:
+        if path.stat().st_mtime < (now - age).timestamp():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             abandoned += 1
     if expired or abandoned:

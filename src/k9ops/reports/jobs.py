@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.errors import ParamsInvalid
-from k9ops.outcome import Execution, Outcome, skipped
+from k9ops.outcome import Execution, FollowUp, Outcome, skipped
 from k9ops.reports.artefacts import (
     FORMATS,
     Artefact,
@@ -36,6 +36,8 @@ from k9ops.reports.notice import tell_requester
 from k9ops.reports.parameters import check_parameters
 from k9ops.reports.pdf.document import Occasion, write_document
 from k9ops.reports.pdf.renderer import render_pdf
+from k9ops.reports.recipients import Recipient, parse_recipients
+from k9ops.slot import parse_moment
 from k9ops.version import __version__
 
 _LOG = get_logger("k9ops.reports")
@@ -52,19 +54,23 @@ def create(
     requested_by: str | None = None,
     reuse: bool = False,
     skip_if_empty: bool = False,
+    as_of: str | None = None,
+    deliver_to: Sequence[str] = (),
 ) -> Outcome:
     """Make a report.
 
     Args:
         settings: Folder, limits, look.
         engine: The application's database.
-        execution: Its run gives the report its id, and its moment of request is what relative dates count from.
+        execution: Its run gives the report its id.
         report: Key of a report.
         params: Texts by name, as the report's definition says.
         format: `pdf`, `xlsx` or `csv`.
         requested_by: Who asks; None takes the requester of the run.
         reuse: Take a finished report of the same kind if the data have not changed since.
         skip_if_empty: Make no file when there is no row.
+        as_of: Relative dates count from the day of this moment, ISO 8601 with offset; None is when it was asked for.
+        deliver_to: Recipients, each of which gets a run of its own.
 
     Returns:
         `succeeded` with the artefact's id, digest, rows and pages, or `skipped`.
@@ -72,11 +78,13 @@ def create(
     Raises:
         ReportUnknown: There is no such report.
         ParamsInvalid: Names the parameter.
+        RecipientInvalid: A recipient is none.
         K9opsError: As `read_report` and `render_pdf`.
     """
     definition, kind = find_report(report), check_format(format)
     requester = requested_by or execution.requested_by
-    today = execution.requested_at.astimezone(settings.zone).date()
+    recipients = parse_recipients(deliver_to)
+    today = (parse_moment(as_of, name="as_of") or execution.requested_at).astimezone(settings.zone).date()
     values = check_parameters(definition, params or {}, today=today)
     look = make_look(settings, values["language"])
     artefact_id = make_artefact_id(execution.requested_at, execution.run_id)
@@ -94,7 +102,7 @@ def create(
             settings, data, look, kind, occasion, folder, execution, artefact_id, dict(params or {}), look_sha256
         )
     is_told = tell_requester(engine, artefact, requester, run_id=execution.run_id)
-    return _conclude(artefact, is_reused=found is not None, is_told=is_told)
+    return _conclude(artefact, recipients, is_reused=found is not None, is_told=is_told)
 
 
 def expire(settings: Settings, *, now: datetime | None = None) -> Outcome:
@@ -211,9 +219,14 @@ def _hash_look(settings: Settings, look: Look, kind: Format, requester: str | No
     return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
-def _conclude(artefact: Artefact, *, is_reused: bool, is_told: bool) -> Outcome:
+def _conclude(artefact: Artefact, recipients: Sequence[Recipient], *, is_reused: bool, is_told: bool) -> Outcome:
     pages = "" if artefact.pages is None else f", {artefact.pages} pages"
     verb = "is unchanged and taken again" if is_reused else "is made"
     size = f"{artefact.format}, {artefact.row_count} rows{pages}"
     message = f"Report {artefact.report} ({size}) {verb}: {artefact.artefact_id}."
-    return Outcome("succeeded", message, {**artefact.evidence, "reused": is_reused, "notified": is_told})
+    evidence = {**artefact.evidence, "reused": is_reused, "notified": is_told}
+    follow_ups = tuple(
+        FollowUp("deliver_report", {"artefact_id": artefact.artefact_id, "recipient": str(recipient)})
+        for recipient in recipients
+    )
+    return Outcome("succeeded", message, evidence, follow_ups)

@@ -30,6 +30,7 @@ from k9ops.backups.catalogue import (
     upload_path,
 )
 from k9ops.backups.drive_access import open_drive, use_folder
+from k9ops.backups.drive_other import upload_beside_backups
 from k9ops.backups.drive_pull import pull_copy
 from k9ops.backups.manifest import encode, fingerprint
 from k9ops.backups.upload_marks import uploading
@@ -569,3 +570,17 @@ def test_uploads_that_start_at_the_same_moment_make_one_folder(
     (folder,) = double.state.folders()
     assert found == {folder.meta["id"]}
     assert double.count("create") == 1
+
+
+def test_another_file_stands_beside_the_backups_once(
+    settings: Settings, connected: Engine, double: DriveDouble, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.csv"
+    path.write_bytes(b"a,b\n")
+    first, second = (
+        upload_beside_backups(settings, connected, path, name="تقرير.csv", execution=Execution()) for _ in range(2)
+    )
+    assert (first["found_on_drive"], second["found_on_drive"]) == (False, True)
+    assert first["file_id"] == second["file_id"]
+    jobs.retain(settings, connected)
+    assert names_on(double) == ["تقرير.csv"]

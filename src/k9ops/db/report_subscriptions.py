@@ -1,0 +1,78 @@
+"""The reports that the timetable makes: rows of `k9ops.report_subscription`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from k9ops.db.engine import database_errors
+from k9ops.db.own_tables import report_subscription
+from k9ops.errors import SubscriptionConflict, SubscriptionUnknown
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A report that is made again and again, and where it goes.
+
+    Attributes:
+        name: Chosen by a person.
+        report: Key of a report.
+        params: Texts by name; relative dates count from each slot's day.
+        format: `pdf`, `xlsx` or `csv`.
+        cron: Five fields in the unit's time zone.
+        recipients: As `k9ops.reports.recipients` reads them.
+        skip_if_empty: Whether a report without rows is neither made nor sent.
+        created_by: Who wants it.
+    """
+
+    name: str
+    report: str
+    params: Mapping[str, str]
+    format: str
+    cron: str
+    recipients: tuple[str, ...]
+    skip_if_empty: bool
+    created_by: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**asdict(self), "params": dict(self.params), "recipients": list(self.recipients)}
+
+
+_COLUMNS = tuple(report_subscription.c[item.name] for item in fields(Subscription))
+
+
+def list_subscriptions(engine: Engine) -> list[Subscription]:
+    """Return all of them, by name."""
+    with database_errors(), engine.begin() as connection:
+        rows = connection.execute(select(*_COLUMNS).order_by(report_subscription.c.name)).mappings()
+        return [Subscription(**{**row, "recipients": tuple(row["recipients"])}) for row in rows]
+
+
+def add_subscription(engine: Engine, new: Subscription) -> None:
+    """Store one; it holds from the scheduler's next minute on.
+
+    Raises:
+        SubscriptionConflict: There is one of this name.
+    """
+    try:
+        with database_errors(), engine.begin() as connection:
+            connection.execute(insert(report_subscription).values(**new.to_dict()))
+    except IntegrityError:
+        raise SubscriptionConflict(f"There is a subscription {new.name!r} already: choose another --name.") from None
+
+
+def remove_subscription(engine: Engine, name: str) -> None:
+    """Delete one; reports that are under way are finished and delivered.
+
+    Raises:
+        SubscriptionUnknown: There is none of this name.
+    """
+    statement = delete(report_subscription).where(report_subscription.c.name == name)
+    with database_errors(), engine.begin() as connection:
+        if connection.execute(statement).rowcount == 0:
+            raise SubscriptionUnknown(f"There is no subscription {name!r}. `k9ops report subscriptions` lists them.")
