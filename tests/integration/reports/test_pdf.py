@@ -7,12 +7,14 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pypdf import PdfReader
 from tests.integration.reports.conftest import NOW, Unit
 from tests.integration.reports.corpus import CORPUS
@@ -190,9 +192,7 @@ def test_digits_and_hijri_dates_follow_the_settings(unit: Unit) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_a_logo_stands_in_the_head_and_can_fetch_nothing(suffix: str, unit: Unit, tmp_path: Path) -> None:
-    from PIL import Image
-
+def test_a_logo_stands_in_the_head(suffix: str, unit: Unit, tmp_path: Path) -> None:
     logo = tmp_path / f"logo.{suffix}"
     if suffix == "png":
         Image.new("RGB", (40, 40), "red").save(logo)
@@ -210,6 +210,27 @@ def test_a_logo_stands_in_the_head_and_can_fetch_nothing(suffix: str, unit: Unit
             if red > 200 and green < 60 and blue < 60
         )
     assert reds > 50
+
+
+def test_a_logo_can_open_nothing(unit: Unit, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (40, 40), "red").save(secret)
+    asked = socket.create_server(("127.0.0.1", 0))
+    asked.setblocking(False)
+    address = f"http://127.0.0.1:{asked.getsockname()[1]}/x.png"
+    logo = tmp_path / "logo.svg"
+    logo.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
+        f"<style>@import url({address}); rect {{ fill: url({address}) }}</style><script>alert(1)</script>"
+        f'<image href="{secret.as_uri()}" width="9" height="9"/><image xlink:href="{address}" width="9" height="9"/>'
+        '<use href="file:///etc/passwd#x"/></svg>'
+    )
+    with asked:
+        artefact, content = unit.with_settings(report_logo=logo).make("projects")
+        with pytest.raises(BlockingIOError):
+            asked.accept()
+    assert artefact.pages == 1
+    assert sum(len(page.images) for page in PdfReader(io.BytesIO(content)).pages) == 0
 
 
 @pytest.mark.parametrize(
