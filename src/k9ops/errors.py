@@ -140,6 +140,10 @@ class RendererMissing(PermanentError):
     """This machine lacks the library that sets PDF reports."""
 
 
+class ViewerFailed(PermanentError):
+    """The program that shows files could not show a report."""
+
+
 class RenderingFailed(TransientError):
     """The process that renders ended, ran out of memory or took too long."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import stat
 import subprocess
 from pathlib import Path
 
@@ -104,3 +105,44 @@ def test_subscription_is_made_shown_delivered_and_ended(k9ops: Command) -> None:
         wait_for(lambda: k9ops.json("runs", "list", "--job", "deliver_report")["runs"][0]["state"] == "succeeded")
     k9ops("report", "unsubscribe", "weekly")
     assert "There is no subscription" in k9ops("report", "unsubscribe", "weekly", code=2).stderr
+
+
+def add_viewer(folder: Path, script: str) -> dict[str, str]:
+    """Put a program that shows files on a path, and return the variable."""
+    (folder / "bin").mkdir(exist_ok=True)
+    for name in ("xdg-open", "open"):
+        program = folder / "bin" / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    return {"PATH": f"{folder / 'bin'}:/usr/bin:/bin"}
+
+
+def test_open_shows_a_copy_of_the_finished_report(k9ops: Command) -> None:
+    seen = k9ops.folder / "seen"
+    viewer = add_viewer(k9ops.folder, f'echo "$1" > {seen}')
+    asked = ("report", "create", "projects", "--here", "--open")
+    remark = k9ops(*asked, **viewer).stderr
+    copy = Path(seen.read_text().strip())
+    assert f"Opened {copy}" in remark.replace("\n", "")
+    (artefact,) = k9ops.json("report", "artefacts")["artefacts"]
+    kept = Path(k9ops.environment["K9OPS_REPORTS_DIR"]) / f"{artefact['artefact_id']}.pdf"
+    assert copy.read_bytes() == kept.read_bytes()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o400
+    assert copy.parent != kept.parent
+    copy.unlink()
+    copy.parent.rmdir()
+    seen.unlink()
+    empty = ("-p", "from=2001-01-01", "-p", "to=2001-01-02", "--skip-if-empty")
+    assert "nothing to open" in k9ops("report", "create", "incidents", "--here", "--open", *empty, **viewer).stderr
+    assert not seen.exists()
+    failed = k9ops(*asked, code=1, **add_viewer(k9ops.folder, "exit 3"))
+    assert "The report is made, but" in failed.stderr
+    assert "`k9ops report get" in failed.stderr
+
+
+def test_open_without_a_viewer_is_refused_before_anything_is_recorded(k9ops: Command) -> None:
+    nothing = k9ops.folder / "empty"
+    nothing.mkdir()
+    refused = k9ops("report", "create", "projects", "--here", "--open", code=2, PATH=str(nothing))
+    assert "this machine has no program to show files with" in refused.stderr
+    assert k9ops.json("runs", "list")["runs"] == []

@@ -30,6 +30,8 @@ from k9ops.cli.output import (
 )
 from k9ops.cli.run_view import SHORT_ID, print_outcome
 from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.viewer import find_viewer, open_in_viewer
+from k9ops.config.settings import Settings
 from k9ops.db.application import ApplicationSchema, inspect_application
 from k9ops.db.engine import database_errors, get_engine
 from k9ops.errors import DatabaseUnavailable, ParamsInvalid
@@ -115,6 +117,7 @@ def create(
     ] = None,
     file_format: Annotated[str, typer.Option("--format", "-f", help="pdf, xlsx or csv.")] = "pdf",
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run until it has ended.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Show it when it is finished; waits for it.")] = False,
     here: Annotated[bool, typer.Option("--here", help="Make it in this process; Redis is not needed.")] = False,
     reuse: Annotated[bool, typer.Option("--reuse", help="Take a finished one if the data are unchanged.")] = False,
     skip_if_empty: Annotated[bool, typer.Option("--skip-if-empty", help="Make no file without rows.")] = False,
@@ -123,8 +126,9 @@ def create(
 ) -> None:
     """Ask a worker for a report.
 
-    Exits 1 when --wait or --here was given and the run did not succeed.
+    Exits 1 when --wait, --open or --here was given and the run did not succeed.
     """
+    viewer = find_viewer() if open_it else None
     settings = open_settings()
     report = find_report(report_type)
     texts = parse_texts(param or [])
@@ -137,11 +141,12 @@ def create(
     broker, engine = load_broker(), get_engine()
     actor = find_actor(broker, "create_report")
     if here:
-        _show_end(run_here(engine, broker, settings, actor, params, is_silent=as_json), as_json=as_json)
+        run = run_here(engine, broker, settings, actor, params, is_silent=as_json)
+        _show_end(run, settings, as_json=as_json, viewer=viewer)
         return
     asked = enqueue_run(engine, broker, settings, actor, params, trigger="cli", requested_by=name_requester())
     short = str(asked.run_id)[:SHORT_ID]
-    if not wait:
+    if not (wait or open_it):
         if as_json:
             print_json({"run_id": str(asked.run_id), "is_new": asked.is_new, "path": asked.path})
         elif asked.is_new:
@@ -149,7 +154,8 @@ def create(
         else:
             print_text(f"Run {short} makes this very report already; nothing was sent.")
         return
-    _show_end(follow_run(engine, asked.run_id, is_silent=as_json), as_json=as_json)
+    run = follow_run(engine, asked.run_id, is_silent=as_json)
+    _show_end(run, settings, as_json=as_json, viewer=viewer)
 
 
 @app.command("artefacts")
@@ -224,16 +230,21 @@ def _choose_target(artefact: Artefact, output: Path | None) -> Path:
     return output / name if output.is_dir() else output
 
 
-def _show_end(run: Run, *, as_json: bool) -> None:
+def _show_end(run: Run, settings: Settings, *, as_json: bool, viewer: str | None) -> None:
+    artefact_id = (run.evidence or {}).get("artefact_id")
     if as_json:
         print_json({"run": run.to_dict()})
     else:
         print_outcome(run)
-        artefact_id = (run.evidence or {}).get("artefact_id")
         if artefact_id:
             print_remark(f"`k9ops report get {artefact_id}` copies it here.")
     if run.state not in SUCCESS_STATES:
         raise typer.Exit(EXIT_FAILED)
+    if viewer and artefact_id:
+        folder = settings.reports_dir
+        print_remark(f"Opened {open_in_viewer(viewer, folder, load_artefact(folder, artefact_id))}.")
+    elif viewer:
+        print_remark("There is nothing to open.")
 
 
 def parse_texts(pairs: Sequence[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from k9ops.reports.pdf.page import COLUMN_LOOKS, Part, build_html, read_rows, wh
 from k9ops.reports.pdf.plain import check_pages, lay_out
 from k9ops.reports.pdf.shaping import CellStyle, ShapedLine, Shaper
 
+_VARIANT = "pdf/a-3u"
 _HEAD_FILL = b"0.071 0.224 0.357 rg"
 _EVEN_FILL = b"0.929 0.945 0.961 rg"
 _SLACK = 0.5  # CSS pixels that rounding may take
@@ -76,7 +77,7 @@ def render_fast(document: Mapping[str, Any], output: Path) -> int:
             del waiting[: len(places)]
         if waiting:
             raise RuntimeError(f"{len(waiting)} parts of tables have no page")
-        laid_out.write_pdf(output, pdf_identifier=document["identifier"].encode(), pdf_tags=False)
+        laid_out.write_pdf(output, pdf_identifier=document["identifier"].encode(), pdf_variant=_VARIANT, pdf_tags=False)
         return len(laid_out.pages)
     finally:
         if was_collecting:

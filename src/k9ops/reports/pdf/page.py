@@ -126,7 +126,9 @@ def _describe_part(
         "is_probed": section["key"] == probed,
         "is_dense": len(section["columns"]) > _DENSE_COLUMNS,
         "shares": [f"{100 * column['width'] / total:.3f}" for column in section["columns"]],
-        "chart": draw_bars(section["chart"], is_rtl=is_rtl) if section["chart"] else None,
+        "chart": draw_bars(section["chart"], title=section["title"] or document["title"], is_rtl=is_rtl)
+        if section["chart"]
+        else None,
         "bars": section["chart"],
         "rows": [] if is_drawn_later else _make_lines(part, is_rtl=is_rtl),
     }

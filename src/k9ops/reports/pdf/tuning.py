@@ -22,6 +22,7 @@ from weasyprint.pdf import fonts
 from weasyprint.text import line_break
 
 from k9ops.reports.pdf.isolation import find_open_marks
+from k9ops.reports.pdf.marks import keep_words_whole
 
 TESTED_VERSION = "70.0"
 
@@ -41,6 +42,7 @@ def tune() -> None:
         _keep_shaped_text()
         _keep_isolation_over_lines()
         _name_glyphs_by_letter()
+        keep_words_whole()
 
 
 def _lay_lines_out_once() -> None:
