@@ -10,6 +10,9 @@ from k9ops.ledger.execution import current_execution
 from k9ops.outcome import Outcome
 from k9ops.reports import jobs
 
+_SOFT_LIMIT_MS = get_settings().report_soft_limit_s * 1000
+_HARD_LIMIT_MS = get_settings().report_hard_limit_s * 1000
+
 
 @dramatiq.actor(
     actor_name="create_report",
@@ -18,8 +21,8 @@ from k9ops.reports import jobs
     max_retries=3,
     min_backoff=60_000,
     max_backoff=1_800_000,
-    soft_limit=1_500_000,
-    time_limit=1_800_000,
+    soft_limit=_SOFT_LIMIT_MS,
+    time_limit=_HARD_LIMIT_MS,
     is_coalesced=True,
 )
 def create_report(
@@ -53,8 +56,8 @@ def create_report(
     max_retries=3,
     min_backoff=60_000,
     max_backoff=1_800_000,
-    soft_limit=1_500_000,
-    time_limit=1_800_000,
+    soft_limit=_SOFT_LIMIT_MS,
+    time_limit=_HARD_LIMIT_MS,
 )
 def expire_reports() -> Outcome:
     """Delete the finished reports that have expired."""
