@@ -21,6 +21,11 @@ from pypdf.generic import (
     TextStringObject,
 )
 
+from k9ops.reports.pdf.fonts import FONT_FILES, FONT_FOLDER
+
+# As WeasyPrint calls them after family and weight.
+_FILES = dict(zip(("K9-Naskh", "K9-Naskh-Bold", "K9-Sans", "K9-Sans-Bold"), FONT_FILES, strict=True))
+
 
 def join_parts(document: Mapping[str, Any], parts: Sequence[Path], output: Path) -> int:
     """Write one PDF and return its number of pages.
@@ -29,7 +34,7 @@ def join_parts(document: Mapping[str, Any], parts: Sequence[Path], output: Path)
 
     Args:
         document: The report's description.
-        parts: In order; whole fonts in each.
+        parts: In order.
         output: The file to write.
     """
     writer = PdfWriter()
@@ -51,17 +56,20 @@ def join_parts(document: Mapping[str, Any], parts: Sequence[Path], output: Path)
 
 
 def _share_fonts(writer: PdfWriter) -> None:
-    """Leave one file of each font, with the glyphs that any part uses."""
-    users: dict[bytes, list[Any]] = {}
-    glyphs: dict[bytes, set[int]] = {}
+    """Put one file in the place of each bundled font's, with the glyphs that any part uses.
+
+    Each part keeps its own table from glyphs to letters. A font that only a logo uses stays as it is.
+    """
+    users: dict[str, list[Any]] = {}
+    glyphs: dict[str, set[int]] = {}
     for font in _find_fonts(writer):
         inner = font["/DescendantFonts"][0].get_object()
-        descriptor = inner["/FontDescriptor"].get_object()
-        content = descriptor["/FontFile2"].get_object().get_data()
-        users.setdefault(content, []).append(descriptor)
-        glyphs.setdefault(content, set()).update(_read_glyphs(inner["/W"]))
-    for content, descriptors in users.items():
-        data = _subset(content, glyphs[content])
+        name = str(inner["/BaseFont"]).partition("+")[2]
+        if name in _FILES:
+            users.setdefault(name, []).append(inner["/FontDescriptor"].get_object())
+            glyphs.setdefault(name, set()).update(_read_glyphs(inner["/W"]))
+    for name, descriptors in users.items():
+        data = _subset(FONT_FOLDER / _FILES[name], glyphs[name])
         stream = StreamObject()
         stream.set_data(data)
         stream[NameObject("/Length1")] = NumberObject(len(data))
@@ -94,10 +102,10 @@ def _read_glyphs(widths: Any) -> set[int]:
     return found
 
 
-def _subset(content: bytes, glyphs: set[int]) -> bytes:
+def _subset(path: Path, glyphs: set[int]) -> bytes:
     options = Options(retain_gids=True, notdef_outline=True, layout_features=[], hinting=False, drop_tables=[])
     options.drop_tables += ["GSUB", "GPOS", "GDEF", "name", "post", "cmap", "OS/2", "DSIG", "STAT"]
-    with TTFont(BytesIO(content), recalcTimestamp=False) as font:
+    with TTFont(path, recalcTimestamp=False) as font:
         subsetter = Subsetter(options)
         subsetter.populate(gids=sorted(glyphs))
         subsetter.subset(font)

@@ -88,8 +88,7 @@ def render_part(document: Mapping[str, Any], spans: Sequence[Sequence[int]], num
     """
     parts = [Part(document["sections"][section], start, count) for section, start, count in spans]
     laid_out = lay_out(document, build_html(document, parts, numbers=numbers))
-    # Whole fonts are the same in all parts; the one that is left in the end is cut to what is used.
-    laid_out.write_pdf(output, pdf_identifier=document["identifier"].encode(), pdf_tags=False, full_fonts=True)
+    laid_out.write_pdf(output, pdf_identifier=document["identifier"].encode(), pdf_tags=False)
     return len(laid_out.pages)
 
 
