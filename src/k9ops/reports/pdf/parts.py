@@ -41,10 +41,17 @@ class PlannedPart:
 
 @dataclass
 class _Lengths:
-    """Rows on each page of a section, and the height of its table there."""
+    """Rows on each page of a section, the height of its table there, and where a row is taller than a page."""
 
     rows: list[int] = field(default_factory=list)
     heights: list[float] = field(default_factory=list)
+    tall: list[bool] = field(default_factory=list)
+
+    def add(self, rows: int, height: float, room: float) -> None:
+        """Note a page."""
+        self.rows.append(rows)
+        self.heights.append(min(height, room))
+        self.tall.append(height > room)
 
 
 def plan_parts(document: Mapping[str, Any]) -> list[PlannedPart]:
@@ -67,17 +74,28 @@ def plan_parts(document: Mapping[str, Any]) -> list[PlannedPart]:
     parts: list[PlannedPart] = []
     spans: list[tuple[int, int, int]] = []
     first_page = cells = 0
+    is_tall = False
+
+    def end_part(page: int) -> None:
+        pages = _count_pages(document, spans, is_first=not parts) if is_tall else page - first_page
+        parts.append(PlannedPart(list(spans), pages))
+
     for number, section in enumerate(document["sections"]):
         start = stop = 0
-        for count in found[section["key"]].rows if section["key"] in found else ():
+        lengths = found.get(section["key"], _Lengths())
+        for count, is_page_tall in zip(lengths.rows, lengths.tall, strict=True):
             page = next(places, len(pages) - 1)
             if cells >= PART_CELLS and stop > start and page > first_page:
-                parts.append(PlannedPart([*spans, (number, start, stop - start)], page - first_page))
-                spans, start, first_page, cells = [], stop, page, 0
+                spans.append((number, start, stop - start))
+                end_part(page)
+                spans, start, first_page, cells, is_tall = [], stop, page, 0, False
             stop += count
             cells += count * len(section["columns"])
+            is_tall = is_tall or is_page_tall
         spans.append((number, start, section["row_count"] - start))
-    return [*parts, PlannedPart(spans, len(pages) - first_page)]
+    end_part(len(pages))
+    check_pages(document, sum(part.pages for part in parts))
+    return parts
 
 
 def render_part(document: Mapping[str, Any], spans: Sequence[Sequence[int]], numbers: PageNumbers, output: Path) -> int:
@@ -86,10 +104,19 @@ def render_part(document: Mapping[str, Any], spans: Sequence[Sequence[int]], num
     Raises:
         GlyphMissing: A character that the fonts lack.
     """
-    parts = [Part(document["sections"][section], start, count) for section, start, count in spans]
-    laid_out = lay_out(document, build_html(document, parts, numbers=numbers))
+    laid_out = _lay_out_part(document, spans, numbers)
     laid_out.write_pdf(output, pdf_identifier=document["identifier"].encode(), pdf_tags=False)
     return len(laid_out.pages)
+
+
+def _lay_out_part(document: Mapping[str, Any], spans: Sequence[Sequence[int]], numbers: PageNumbers) -> Any:
+    parts = [Part(document["sections"][section], start, count) for section, start, count in spans]
+    return lay_out(document, build_html(document, parts, numbers=numbers))
+
+
+def _count_pages(document: Mapping[str, Any], spans: Sequence[Sequence[int]], *, is_first: bool) -> int:
+    """Return how many pages a part has whose rows do not tell: one of them goes over several pages."""
+    return len(_lay_out_part(document, spans, PageNumbers(1 if is_first else 2, 2)).pages)
 
 
 def _break_pages(
@@ -103,13 +130,11 @@ def _break_pages(
         height = max(lengths[text] for lengths, text in zip(known, texts, strict=True))
         if y + height > room:
             if rows:
-                found.rows.append(rows)
-                found.heights.append(y)
+                found.add(rows, y, room)
             room, rows, y = sample.room, 0, head_height
         rows += 1
         y += height
-    found.rows.append(rows)
-    found.heights.append(y)
+    found.add(rows, y, room)
     return found
 
 
