@@ -57,7 +57,7 @@ def renderers() -> list[int]:
 
 
 def with_tall_row(document: dict[str, Any]) -> dict[str, Any]:
-    rows = rows_of(document)
+    rows = rows_of(document)[:520]
     rows[7][4] = " ".join(f"w{number:03d}" for number in range(250))
     return replace_rows(document, rows)
 
@@ -136,7 +136,9 @@ def test_a_row_taller_than_a_page_is_never_cut(unit: Unit, tmp_path: Path) -> No
     assert len(re.findall(r"EMP-\d{4}", text)) >= document["sections"][0]["row_count"]
     assert told[-1][0] <= pages
     found = bare(text).replace(" ", "")
-    assert [number for number in range(1, pages + 1) if f"صفحة{number}من{pages}" not in found] == []
+    # On a page of Latin words pdftotext turns the number's line round.
+    ways = [(f"صفحة{number}من{pages}", f"{pages}من{number}صفحة") for number in range(1, pages + 1)]
+    assert [way for way in ways if not any(words in found for words in way)] == []
     assert len(renderers()) == 1  # the warm one
     assert [file.name for file in tmp_path.glob("x.pdf*")] == ["x.pdf"]
 

@@ -17,6 +17,7 @@ from weasyprint.formatting_structure import boxes
 
 from k9ops.reports.pdf.fonts import check_glyphs
 from k9ops.reports.pdf.frame import CannotDraw, find_boxes, find_cells, lay_out_frame, lay_out_sample
+from k9ops.reports.pdf.packing import Packer
 from k9ops.reports.pdf.page import COLUMN_LOOKS, Part, read_rows
 from k9ops.reports.pdf.plain import check_pages
 from k9ops.reports.pdf.shaping import CellStyle, ShapedLine, Shaper
@@ -25,7 +26,7 @@ _HEAD_FILL = b"0.071 0.224 0.357 rg"
 _EVEN_FILL = b"0.929 0.945 0.961 rg"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DrawnRow:
     """A row that has its place: lines of each cell, distance from the table's top, height."""
 
@@ -59,6 +60,7 @@ def render_fast(document: Mapping[str, Any], output: Path) -> int:
     """
     was_collecting = gc.isenabled()
     gc.disable()  # what is made here lives until the end; looking through it takes a tenth of the time
+    packer = Packer()
     try:
         shaper = Shaper(is_rtl=document["is_rtl"])
         slots: dict[str, list[Slot]] = {}
@@ -72,13 +74,14 @@ def render_fast(document: Mapping[str, Any], output: Path) -> int:
         waiting = [slot for section in slots.values() for slot in section]
         for page in laid_out.pages:
             places = list(find_boxes(page, "slot"))
-            page.paint = _make_painter(page, list(zip(waiting[: len(places)], places, strict=True)), shaper)
+            page.paint = _make_painter(page, list(zip(waiting[: len(places)], places, strict=True)), shaper, packer)
             del waiting[: len(places)]
         if waiting:
             raise CannotDraw(f"{len(waiting)} parts of tables have no page")
         laid_out.write_pdf(output, pdf_identifier=document["identifier"].encode(), pdf_tags=False)
         return len(laid_out.pages)
     finally:
+        packer.close()
         if was_collecting:
             gc.enable()
 
@@ -192,7 +195,7 @@ def _css_padding(box: Any, name: str) -> float:
     return float(getattr(value, "value", value))
 
 
-def _make_painter(page: Any, filled: Sequence[tuple[Slot, Any]], shaper: Shaper) -> Callable[..., None]:
+def _make_painter(page: Any, filled: Sequence[tuple[Slot, Any]], shaper: Shaper, packer: Packer) -> Callable[..., None]:
     def paint(stream: Any, scale: float = 1) -> None:
         Page.paint(page, stream, scale)
         with stream.stacked():
@@ -200,6 +203,7 @@ def _make_painter(page: Any, filled: Sequence[tuple[Slot, Any]], shaper: Shaper)
             for slot, box in filled:
                 _draw_slot(stream, slot, box.position_y, shaper)
         stream._current_font = None
+        packer.pack(stream)
 
     return paint
 
