@@ -66,9 +66,9 @@ def with_tall_row(document: dict[str, Any]) -> dict[str, Any]:
 def test_parts_look_and_read_like_one_piece(
     digits: str, unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "PART_CELLS", 500)
+    monkeypatch.setattr(parts, "PART_CELLS", 300)
     document = describe(unit.with_settings(report_digits=digits), "incidents", tmp_path, language="ar")
-    replace_rows(document, rows_of(document) * 12)
+    replace_rows(document, rows_of(document) * 8)
     pages = render_plain(document, tmp_path / "plain.pdf")
     assert render_in_parts(document, tmp_path / "parts.pdf") == pages
     assert max(compare_pictures(tmp_path / "plain.pdf", tmp_path / "parts.pdf", tmp_path)) == 0.0
