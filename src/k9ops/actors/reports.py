@@ -15,6 +15,9 @@ from k9ops.outcome import Execution, Outcome
 from k9ops.reports import jobs
 from k9ops.reports.delivery import deliver
 
+_SOFT_LIMIT_MS = get_settings().report_soft_limit_s * 1000
+_HARD_LIMIT_MS = get_settings().report_hard_limit_s * 1000
+
 
 @dramatiq.actor(
     actor_name="create_report",
@@ -23,8 +26,8 @@ from k9ops.reports.delivery import deliver
     max_retries=3,
     min_backoff=60_000,
     max_backoff=1_800_000,
-    soft_limit=1_500_000,
-    time_limit=1_800_000,
+    soft_limit=_SOFT_LIMIT_MS,
+    time_limit=_HARD_LIMIT_MS,
     is_coalesced=True,
 )
 def create_report(
@@ -87,8 +90,8 @@ def deliver_report(*, artefact_id: str, recipient: str) -> Outcome:
     max_retries=3,
     min_backoff=60_000,
     max_backoff=1_800_000,
-    soft_limit=1_500_000,
-    time_limit=1_800_000,
+    soft_limit=_SOFT_LIMIT_MS,
+    time_limit=_HARD_LIMIT_MS,
 )
 def expire_reports() -> Outcome:
     """Delete the finished reports that have expired."""

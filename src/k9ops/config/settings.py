@@ -335,6 +335,19 @@ class Settings(BaseSettings):
     report_max_pages: int = _setting(
         "K9OPS_REPORT_MAX_PAGES", 3_000, "A PDF with more pages is refused.", unit="pages", ge=1
     )
+    report_soft_limit_s: int = _setting(
+        "K9OPS_REPORT_SOFT_LIMIT_S", 1500, "A report that takes longer is stopped, its renderer too.", unit="s", ge=1
+    )
+    report_hard_limit_s: int = _setting(
+        "K9OPS_REPORT_HARD_LIMIT_S", 1800, "A report that still runs then is ended by force.", unit="s", ge=1
+    )
+    report_processes: int = _setting(
+        "K9OPS_REPORT_PROCESSES",
+        0,
+        "Processes that render a PDF in parts, each with its own K9OPS_REPORT_MEMORY_MB; 0 means one for each core.",
+        ge=0,
+        le=64,
+    )
     report_memory_mb: int = _setting(
         "K9OPS_REPORT_MEMORY_MB",
         1_536,
@@ -492,6 +505,8 @@ class Settings(BaseSettings):
     def _check_limits(self) -> Settings:
         if self.backup_hard_limit_s <= self.backup_soft_limit_s:
             raise ValueError("K9OPS_BACKUP_HARD_LIMIT_S must be greater than K9OPS_BACKUP_SOFT_LIMIT_S")
+        if self.report_hard_limit_s <= self.report_soft_limit_s:
+            raise ValueError("K9OPS_REPORT_HARD_LIMIT_S must be greater than K9OPS_REPORT_SOFT_LIMIT_S")
         if self.uploads_dir is not None and self.backup_dir.resolve().is_relative_to(self.uploads_dir.resolve()):
             raise ValueError("K9OPS_BACKUP_DIR must not stand in K9OPS_UPLOADS_DIR: backups would hold each other")
         return self

@@ -128,6 +128,10 @@ def test_load_settings_reads_the_env_file_below_the_environment(tmp_path: Path) 
             {"K9OPS_BACKUP_SOFT_LIMIT_S": "100", "K9OPS_BACKUP_HARD_LIMIT_S": "100"},
             ["K9OPS_BACKUP_HARD_LIMIT_S must be greater than K9OPS_BACKUP_SOFT_LIMIT_S"],
         ),
+        (
+            {"K9OPS_REPORT_SOFT_LIMIT_S": "100", "K9OPS_REPORT_HARD_LIMIT_S": "100"},
+            ["K9OPS_REPORT_HARD_LIMIT_S must be greater than K9OPS_REPORT_SOFT_LIMIT_S"],
+        ),
     ],
 )
 def test_load_settings_names_the_variable_when_its_value_is_wrong(variables: dict[str, str], words: list[str]) -> None:

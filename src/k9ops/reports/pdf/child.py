@@ -1,8 +1,9 @@
-"""The process that renders: it stays warm, takes one document a line, and may be killed at any time.
+"""The process that renders: it stays warm, takes one order a line, and may be killed at any time.
 
     python -m k9ops.reports.pdf.child PARENT_PID MEMORY_MB
 
-Standard input has a JSON line for each document, standard output one for each answer. It ends with its parent.
+Standard input has a JSON line for each document, part or joining, standard output one for each answer. It ends with
+its parent.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +43,26 @@ def main(parent_pid: int, memory_mb: int) -> None:
 
 
 def render(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Render one document and say how it went: pages, or the error's class, message and detail."""
+    """Carry out one order and say how it went: pages, or parts to order, or the error's class, message and detail."""
     try:
         from weasyprint.urls import FatalURLFetchingError
 
+        from k9ops.reports.pdf.page import PageNumbers
+        from k9ops.reports.pdf.parts import render_part
         from k9ops.reports.pdf.render import render_document
     except (OSError, ImportError) as exc:
         return {"error": "RendererMissing", "message": "", "detail": {"problem": str(exc)[:500]}}
     try:
         document = json.loads(Path(order["document"]).read_text(encoding="utf-8"))
-        return {"pages": render_document(document, Path(order["output"]))}
+        output = Path(order["output"])
+        if "joined" in order:
+            from k9ops.reports.pdf.joining import join_parts  # few reports need it
+
+            return {"pages": join_parts(document, [Path(path) for path in order["joined"]], output)}
+        if "spans" in order:
+            return {"pages": render_part(document, order["spans"], PageNumbers(*order["numbers"]), output)}
+        made = render_document(document, output)
+        return {"pages": made} if isinstance(made, int) else {"parts": [asdict(part) for part in made]}
     except K9opsError as exc:
         return {"error": type(exc).__name__, "message": exc.user_message, "detail": exc.detail}
     except MemoryError:

@@ -7,7 +7,7 @@ which header and rows are drawn. It writes no tags: that is for the plain way.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,18 @@ from weasyprint.document import Page
 from weasyprint.formatting_structure import boxes
 
 from k9ops.reports.pdf.fonts import check_glyphs
-from k9ops.reports.pdf.page import COLUMN_LOOKS, Part, build_html, read_rows, whole
-from k9ops.reports.pdf.plain import check_pages, lay_out
+from k9ops.reports.pdf.frame import CannotDraw, find_boxes, find_cells, lay_out_frame, lay_out_sample
+from k9ops.reports.pdf.packing import Packer
+from k9ops.reports.pdf.page import COLUMN_LOOKS, Part, read_rows
+from k9ops.reports.pdf.plain import check_pages
 from k9ops.reports.pdf.shaping import CellStyle, ShapedLine, Shaper
 
 _VARIANT = "pdf/a-3u"
 _HEAD_FILL = b"0.071 0.224 0.357 rg"
 _EVEN_FILL = b"0.929 0.945 0.961 rg"
-_SLACK = 0.5  # CSS pixels that rounding may take
-_PAGE_HEIGHT = {True: 210 * 96 / 25.4, False: 297 * 96 / 25.4}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DrawnRow:
     """A row that has its place: lines of each cell, distance from the table's top, height."""
 
@@ -57,9 +57,11 @@ def render_fast(document: Mapping[str, Any], output: Path) -> int:
     Raises:
         GlyphMissing: A character that the fonts lack.
         ReportTooLarge: It has more pages than the document allows.
+        CannotDraw: A row is taller than a page.
     """
     was_collecting = gc.isenabled()
     gc.disable()  # what is made here lives until the end; looking through it takes a tenth of the time
+    packer = Packer()
     try:
         shaper = Shaper(is_rtl=document["is_rtl"])
         slots: dict[str, list[Slot]] = {}
@@ -68,48 +70,43 @@ def render_fast(document: Mapping[str, Any], output: Path) -> int:
                 # The sections above are laid out already, so that it is known where this one begins.
                 slots[section["key"]] = _break_pages(document, section, slots, shaper)
                 check_pages(document, sum(map(len, slots.values())))
-        laid_out = _lay_out_frame(document, slots)
+        laid_out = lay_out_frame(document, _heights(slots))
         check_pages(document, len(laid_out.pages))
         waiting = [slot for section in slots.values() for slot in section]
         for page in laid_out.pages:
-            places = list(_find_boxes(page, "slot"))
-            page.paint = _make_painter(page, list(zip(waiting[: len(places)], places, strict=True)), shaper)
+            places = list(find_boxes(page, "slot"))
+            page.paint = _make_painter(page, list(zip(waiting[: len(places)], places, strict=True)), shaper, packer)
             del waiting[: len(places)]
         if waiting:
-            raise RuntimeError(f"{len(waiting)} parts of tables have no page")
+            raise CannotDraw(f"{len(waiting)} parts of tables have no page")
         laid_out.write_pdf(output, pdf_identifier=document["identifier"].encode(), pdf_variant=_VARIANT, pdf_tags=False)
         return len(laid_out.pages)
     finally:
+        packer.close()
         if was_collecting:
             gc.enable()
 
 
-def _lay_out_frame(document: Mapping[str, Any], slots: Mapping[str, Sequence[Slot]], *, until: str = "") -> Any:
-    """Lay out the report with boxes for tables; with `until`, only up to that section, which gets a sample table."""
-    parts = whole(document)
-    if until:
-        place = [part.section["key"] for part in parts].index(until)
-        parts = parts[: place + 1]
-    heights = {key: [slot.height for slot in found] for key, found in slots.items()}
-    return lay_out(document, build_html(document, parts, slot_heights=heights, probed=until or None))
+def _heights(slots: Mapping[str, Sequence[Slot]]) -> dict[str, list[float]]:
+    return {key: [slot.height for slot in found] for key, found in slots.items()}
 
 
 def _break_pages(
     document: Mapping[str, Any], section: Mapping[str, Any], slots: Mapping[str, Sequence[Slot]], shaper: Shaper
 ) -> list[Slot]:
-    probe = _lay_out_frame(document, slots, until=section["key"]).pages
-    table = _measure_table(next(page for page in reversed(probe) if list(_find_boxes(page, "probe"))), section, shaper)
-    margins = probe[-1]._page_box
-    top, bottom = margins.margin_top, _PAGE_HEIGHT[document["is_landscape"]] - margins.margin_bottom
+    sample = lay_out_sample(document, section, _heights(slots))
+    table = _measure_table(sample.page, section, shaper)
     found: list[Slot] = []
     rows: list[DrawnRow] = []
-    room, y = bottom - table.top - _SLACK, table.head_height
+    room, y = sample.first_room, table.head_height
     for number, texts in enumerate(read_rows(Part(section, 0, section["row_count"]))):
         cells = table.split(texts, number, shaper)
         height = table.row_height(cells)
         if rows and y + height > room:
             found.append(Slot(table, rows))
-            rows, room, y = [], bottom - top - _SLACK, table.head_height
+            rows, room, y = [], sample.room, table.head_height
+        if y + height > room:
+            raise CannotDraw(f"record {number + 1} of {section['key']} is taller than its page")
         rows.append(DrawnRow(cells, y, height, number % 2 == 1))
         y += height
     return [*found, Slot(table, rows)]
@@ -121,7 +118,6 @@ class Table:
     Args:
         section: Its description.
         edges: Left and right edge of each column, in CSS pixels, in reading order.
-        top: Where the sample begins on its page.
         head: Style of each header.
         body: Style of each column's cells.
         shaper: Breaks the headers.
@@ -131,12 +127,11 @@ class Table:
         self,
         section: Mapping[str, Any],
         edges: Sequence[tuple[float, float]],
-        top: float,
         head: Sequence[CellStyle],
         body: Sequence[CellStyle],
         shaper: Shaper,
     ) -> None:
-        self.edges, self.top, self.head, self.body = edges, top, head, body
+        self.edges, self.head, self.body = edges, head, body
         self._names = [" / ".join(column["headers"]) for column in section["columns"]]
         self._checked: set[str] = set()
         self.headers = tuple(
@@ -167,15 +162,14 @@ class Table:
 
 
 def _measure_table(page: Any, section: Mapping[str, Any], shaper: Shaper) -> Table:
-    probe = next(_find_boxes(page, "probe"))
-    found = [box for box in probe.descendants() if isinstance(box, boxes.TableCellBox)]
+    found = list(find_cells(page, "probe"))
     half = len(section["columns"])
     head, body = found[:half], found[half : 2 * half]
     edges = [(box.position_x, box.position_x + box.border_width()) for box in body]
     looks = [COLUMN_LOOKS.get(column["kind"], "") for column in section["columns"]]
     head_styles = [_measure_cell(box, f"th {look}") for box, look in zip(head, looks, strict=True)]
     body_styles = [_measure_cell(box, f"td {look}") for box, look in zip(body, looks, strict=True)]
-    return Table(section, edges, head[0].position_y, head_styles, body_styles, shaper)
+    return Table(section, edges, head_styles, body_styles, shaper)
 
 
 def _measure_cell(box: Any, name: str) -> CellStyle:
@@ -202,14 +196,7 @@ def _css_padding(box: Any, name: str) -> float:
     return float(getattr(value, "value", value))
 
 
-def _find_boxes(page: Any, name: str) -> Iterator[Any]:
-    for box in page._page_box.descendants():
-        element = getattr(box, "element", None)
-        if element is not None and isinstance(box, boxes.BlockBox) and element.get("class") == name:
-            yield box
-
-
-def _make_painter(page: Any, filled: Sequence[tuple[Slot, Any]], shaper: Shaper) -> Callable[..., None]:
+def _make_painter(page: Any, filled: Sequence[tuple[Slot, Any]], shaper: Shaper, packer: Packer) -> Callable[..., None]:
     def paint(stream: Any, scale: float = 1) -> None:
         Page.paint(page, stream, scale)
         with stream.stacked():
@@ -217,6 +204,7 @@ def _make_painter(page: Any, filled: Sequence[tuple[Slot, Any]], shaper: Shaper)
             for slot, box in filled:
                 _draw_slot(stream, slot, box.position_y, shaper)
         stream._current_font = None
+        packer.pack(stream)
 
     return paint
 

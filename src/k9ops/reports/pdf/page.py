@@ -21,6 +21,7 @@ TEMPLATE_FOLDER = Path(__file__).parents[1] / "templates"
 _FAMILIES = ("K9 Naskh", "K9 Naskh", "K9 Sans", "K9 Sans")
 _WEIGHTS = (400, 700, 400, 700)
 _DENSE_COLUMNS = 16
+_ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 COLUMN_LOOKS = {"integer": "n", "decimal": "n", "time": "c", "yes_no": "c"}
 
 
@@ -55,10 +56,24 @@ class Part:
     count: int
 
 
+@dataclass(frozen=True)
+class PageNumbers:
+    """Where an excerpt stands in the whole report.
+
+    Attributes:
+        first: Number of its first page, from 1.
+        total: Pages of the whole.
+    """
+
+    first: int
+    total: int
+
+
 def build_html(
     document: Mapping[str, Any],
     parts: Sequence[Part],
     *,
+    numbers: PageNumbers | None = None,
     slot_heights: Mapping[str, Sequence[float]] | None = None,
     probed: str | None = None,
 ) -> str:
@@ -67,6 +82,7 @@ def build_html(
     Args:
         document: Its description.
         parts: What stands in it.
+        numbers: Of an excerpt, which has the report's head on page 1 only; None is a whole report, which counts itself.
         slot_heights: For sections whose tables are drawn later: the height, in CSS pixels, on each page.
         probed: A section that gets a sample table of one row.
 
@@ -89,6 +105,8 @@ def build_html(
         is_rtl=is_rtl,
         is_landscape=document["is_landscape"],
         digits=document["digits"],
+        first_page=numbers.first if numbers else 1,
+        page_total=_say_total(numbers, document["digits"]) if numbers else None,
     )
     before, _, rest = document["words"]["page"].partition("{page}")
     between, _, after = rest.partition("{pages}")
@@ -97,6 +115,7 @@ def build_html(
         css=Markup(css),  # noqa: S704 - from the package's own template and numbers
         logo=Path(document["logo"]).as_uri() if document["logo"] else None,
         page_words=(before, between, after),
+        has_head=numbers is None or numbers.first == 1,
         sections=[_describe_part(part, document, slot_heights or {}, probed) for part in parts],
     )
 
@@ -124,6 +143,8 @@ def _describe_part(
         "columns": [{**column, "look": COLUMN_LOOKS.get(column["kind"], "")} for column in section["columns"]],
         "slots": [f"{height:.2f}" for height in slot_heights.get(section["key"], ())],
         "is_probed": section["key"] == probed,
+        "is_begun": part.start > 0,
+        "is_ended": part.start + part.count == section["row_count"],
         "is_dense": len(section["columns"]) > _DENSE_COLUMNS,
         "shares": [f"{100 * column['width'] / total:.3f}" for column in section["columns"]],
         "chart": draw_bars(section["chart"], title=section["title"] or document["title"], is_rtl=is_rtl)
@@ -147,6 +168,10 @@ def _make_lines(part: Part, *, is_rtl: bool) -> Iterator[Line]:
                 marked = made[text] = isolate(text, is_rtl=is_rtl)
             line.append(Cell(marked, look))
         yield Line(line, is_even=number % 2 == 1)
+
+
+def _say_total(numbers: PageNumbers, digits: str) -> str:
+    return str(numbers.total).translate(_ARABIC_DIGITS if digits == "arabic" else {})
 
 
 def _check_frame(document: Mapping[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""The handle on the rendering process: kept warm, killed when it must stop, replaced in time."""
+"""The handles on rendering processes: one is kept warm, killed when it must stop, replaced in time.
+
+A report in parts has as many as there are cores, while it is made.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import atexit
 import contextlib
 import json
 import os
+import select
 import selectors
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +58,10 @@ def render_pdf(settings: Settings, document: Path, output: Path, *, execution: E
             stop_renderer()
             _renderer = Renderer(settings)
         try:
-            return _renderer.render(document, output, execution)
+            answer = _renderer.carry_out({"document": str(document), "output": str(output)}, execution)
+            if "parts" in answer:
+                return _render_parts(settings, _renderer, answer["parts"], document, output, execution)
+            return int(answer["pages"])
         except BaseException:
             stop_renderer()
             raise
@@ -88,7 +97,8 @@ class Renderer:
     def __init__(self, settings: Settings) -> None:
         self._memory_mb, self._limit = settings.report_memory_mb, settings.report_renderer_documents
         self._made = 0
-        self._output = b""
+        self._started_s = 0.0
+        self._received = self._output = b""
         command = [sys.executable, "-m", "k9ops.reports.pdf.child", str(os.getpid()), str(self._memory_mb)]
         self._process = subprocess.Popen(
             command,
@@ -99,7 +109,7 @@ class Renderer:
             bufsize=0,
             start_new_session=True,
         )
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.EpollSelector()
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None  # noqa: S101 - tells mypy what PIPE means
             os.set_blocking(pipe.fileno(), False)
@@ -119,37 +129,43 @@ class Renderer:
             and (self._memory_mb, self._limit) == (settings.report_memory_mb, settings.report_renderer_documents)
         )
 
-    def render(self, document: Path, output: Path, execution: Execution) -> int:
-        """Render one document; as `render_pdf`."""
-        started_s = time.monotonic()
-        self._made += 1
-        order = json.dumps({"document": str(document), "output": str(output)}) + "\n"
-        assert self._process.stdin is not None  # noqa: S101 - tells mypy what PIPE means
-        with contextlib.suppress(BrokenPipeError):  # how it ended is said below
-            self._process.stdin.write(order.encode())
-        answer = self._wait(execution)
-        if "pages" in answer:
-            _LOG.debug("renderer.finished", pages=answer["pages"], duration_s=round(time.monotonic() - started_s, 3))
-            return int(answer["pages"])
-        raise _as_error(answer, self._memory_mb)
+    def carry_out(self, order: Mapping[str, Any], execution: Execution) -> dict[str, Any]:
+        """Return the answer to an order; errors as `render_pdf`."""
+        return next(answer for _, answer in _carry_out([self], [order], execution))
 
-    def _wait(self, execution: Execution) -> dict[str, Any]:
-        received = b""
-        while not received.endswith(b"\n"):
-            execution.check_stop()
-            for key, _ in self._selector.select(_POLL_S):
-                chunk = os.read(key.fd, 65_536)
-                if key.fileobj is self._process.stdout:
-                    received += chunk
-                elif chunk:
-                    self._output = (self._output + chunk)[-_OUTPUT_KEPT_BYTES:]
-                else:
-                    self._selector.unregister(key.fileobj)
-                if key.fileobj is self._process.stdout and not chunk:
-                    code = self._process.wait()
-                    words = self._output.decode(errors="replace").strip()
-                    raise RenderingFailed("The process that renders reports ended.", exit_code=code, output=words)
-        answer: dict[str, Any] = json.loads(received)
+    def send(self, order: Mapping[str, Any]) -> None:
+        """Hand an order over; `receive` has its answer."""
+        self._started_s, self._received = time.monotonic(), b""
+        self._made += "joined" not in order and "spans" not in order
+        assert self._process.stdin is not None  # noqa: S101 - tells mypy what PIPE means
+        with contextlib.suppress(BrokenPipeError):  # how it ended is said by `receive`
+            self._process.stdin.write((json.dumps(order) + "\n").encode())
+
+    def fileno(self) -> int:
+        """Return what becomes readable when there is something to receive."""
+        return self._selector.fileno()
+
+    def receive(self) -> dict[str, Any] | None:
+        """Return the answer if it is whole; errors as `render_pdf`."""
+        for key, _ in self._selector.select(0):
+            chunk = os.read(key.fd, 65_536)
+            if key.fileobj is self._process.stdout:
+                self._received += chunk
+            elif chunk:
+                self._output = (self._output + chunk)[-_OUTPUT_KEPT_BYTES:]
+            else:
+                self._selector.unregister(key.fileobj)
+            if key.fileobj is self._process.stdout and not chunk:
+                code = self._process.wait()
+                words = self._output.decode(errors="replace").strip()
+                raise RenderingFailed("The process that renders reports ended.", exit_code=code, output=words)
+        if not self._received.endswith(b"\n"):
+            return None
+        answer: dict[str, Any] = json.loads(self._received)
+        if "error" in answer:
+            raise _as_error(answer, self._memory_mb)
+        taken_s = round(time.monotonic() - self._started_s, 3)
+        _LOG.debug("renderer.finished", pages=answer.get("pages"), duration_s=taken_s)
         return answer
 
     def close(self) -> None:
@@ -161,6 +177,74 @@ class Renderer:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def _render_parts(
+    settings: Settings,
+    first: Renderer,
+    parts: Sequence[Mapping[str, Any]],
+    document: Path,
+    output: Path,
+    execution: Execution,
+) -> int:
+    """Render the parts of a document side by side, join them and return the number of pages."""
+    wanted = settings.report_processes or len(os.sched_getaffinity(0))
+    files = [output.with_name(f"{output.name}.part{number}") for number in range(len(parts))]
+    planned = [int(part["pages"]) for part in parts]
+    counts = [0] * len(parts)
+    _LOG.debug("report.divided", parts=len(parts), pages=sum(planned))
+    helpers: list[Renderer] = []
+    try:
+        helpers += (Renderer(settings) for _ in range(min(wanted, len(parts)) - 1))
+        numbers: dict[int, tuple[int, int]] = {}
+        # A part seldom has another number of pages than was planned; those whose numbers are wrong are made again.
+        while stale := [
+            place for place in range(len(parts)) if numbers.get(place) != (sum(planned[:place]) + 1, sum(planned))
+        ]:
+            numbers |= {place: (sum(planned[:place]) + 1, sum(planned)) for place in stale}
+            orders = [
+                {
+                    "document": str(document),
+                    "output": str(files[place]),
+                    "spans": parts[place]["spans"],
+                    "numbers": numbers[place],
+                }
+                for place in stale
+            ]
+            for index, answer in _carry_out([first, *helpers], orders, execution):
+                counts[stale[index]] = int(answer["pages"])
+                execution.report_progress(min(sum(counts), sum(planned)), sum(planned), "pages")
+            planned = list(counts)
+        order = {"document": str(document), "output": str(output), "joined": [str(file) for file in files]}
+        pages = int(first.carry_out(order, execution)["pages"])
+    finally:
+        for helper in helpers:
+            helper.close()
+        for file in files:
+            file.unlink(missing_ok=True)
+    if pages != sum(counts):
+        raise RenderingFailed("The report could not be joined.", pages=pages, expected=sum(counts))
+    return pages
+
+
+def _carry_out(
+    renderers: Sequence[Renderer], orders: Sequence[Mapping[str, Any]], execution: Execution
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give each renderer an order as soon as it is free, and yield the orders' places and answers as they come."""
+    waiting = deque(enumerate(orders))
+    idle, busy = deque(renderers), dict[Renderer, int]()
+    while waiting or busy:
+        while waiting and idle:
+            renderer = idle.popleft()
+            busy[renderer], order = waiting.popleft()
+            renderer.send(order)
+        execution.check_stop()
+        ready, _, _ = select.select(list(busy), [], [], _POLL_S)
+        for renderer in ready:
+            answer = renderer.receive()
+            if answer is not None:
+                idle.append(renderer)
+                yield busy.pop(renderer), answer
 
 
 def _environment() -> dict[str, str]:

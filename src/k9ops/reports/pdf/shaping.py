@@ -40,7 +40,7 @@ class CellStyle:
     color: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ShapedLine:
     """A line of a cell: its text, width, and the distance of its baseline from the line's top."""
 
