@@ -6,7 +6,7 @@ import re
 import smtplib
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import parseaddr
@@ -108,9 +108,11 @@ def send(settings: Settings, message: EmailMessage, *, to: str, before_content: 
             raise _refusal(exc.smtp_code, exc.smtp_error, to) from exc
         except (smtplib.SMTPServerDisconnected, OSError) as exc:
             raise MailUncertain(
-                f"The connection to {server.host} ended before it said whether it takes the message to {to}."
+                f"The connection to {server.host} ended before it said whether it takes the message."
             ) from exc
         _expect((code, answer), to)
+        with suppress(smtplib.SMTPException, OSError):
+            session.quit()
         return answer.decode(errors="replace")
 
 
@@ -156,6 +158,8 @@ def _expect(reply: tuple[int, bytes], to: str) -> None:
 
 
 def _refusal(code: int, answer: bytes | str, to: str) -> MailRefused | MailUnavailable:
+    """Return an error with the server's words, but without the address: it ends in the log."""
     words = answer if isinstance(answer, str) else answer.decode(errors="replace")
+    words = re.sub(re.escape(to), "the recipient", words, flags=re.IGNORECASE)
     error = MailRefused if code >= _PERMANENT else MailUnavailable
-    return error(f"The mail server does not take the message to {to}: {code} {words}", code=code)
+    return error(f"The mail server does not take the message: {code} {words}", code=code)

@@ -17,7 +17,7 @@ from k9ops.db.engine import get_engine
 from k9ops.db.report_subscriptions import Subscription, add_subscription, list_subscriptions, remove_subscription
 from k9ops.errors import ParamsInvalid, RecipientInvalid
 from k9ops.mail import find_server
-from k9ops.periodic.timetable import SUBSCRIPTION_PREFIX, check_cron, find_next_slot
+from k9ops.periodic.timetable import check_cron, find_next_slot
 from k9ops.reports.catalogue import find_report
 from k9ops.reports.jobs import check_format
 from k9ops.reports.parameters import check_parameters
@@ -99,7 +99,7 @@ def subscriptions(as_json: JsonFlag = False) -> None:
     columns = ("name", "report", "format", "parameters", "cron", f"next ({settings.timezone})", "to", "by")
     print_table(columns, rows, empty="No subscriptions. `k9ops report subscribe` makes one.")
     if found:
-        print_remark(f"`k9ops schedule list` shows how the last ones ended, as {SUBSCRIPTION_PREFIX}NAME.")
+        print_remark("`k9ops schedule list` shows how the last ones ended, as report:NAME.")
 
 
 @app.command("unsubscribe")

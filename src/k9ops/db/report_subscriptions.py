@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from k9ops.db.engine import database_errors
-from k9ops.db.own_tables import report_subscription
+from k9ops.db.own_tables import report_subscription, schedule
 from k9ops.errors import SubscriptionConflict, SubscriptionUnknown
 
 
@@ -43,6 +43,11 @@ class Subscription:
         return {**asdict(self), "params": dict(self.params), "recipients": list(self.recipients)}
 
 
+def schedule_name(name: str) -> str:
+    """Return the name of a subscription's schedule."""
+    return f"report:{name}"
+
+
 _COLUMNS = tuple(report_subscription.c[item.name] for item in fields(Subscription))
 
 
@@ -62,6 +67,8 @@ def add_subscription(engine: Engine, new: Subscription) -> None:
     try:
         with database_errors(), engine.begin() as connection:
             connection.execute(insert(report_subscription).values(**new.to_dict()))
+            # Whatever a former one of this name has missed is not made up for.
+            connection.execute(delete(schedule).where(schedule.c.name == schedule_name(new.name)))
     except IntegrityError:
         raise SubscriptionConflict(f"There is a subscription {new.name!r} already: choose another --name.") from None
 

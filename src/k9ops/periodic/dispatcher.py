@@ -56,7 +56,7 @@ def load_timetable(settings: Settings, engine: Engine) -> tuple[Schedule, ...]:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    reports = schedule_subscriptions(list_subscriptions(engine))
+    reports = _load_reports(engine)
     try:
         return (*build_timetable(settings, read_wishes(engine)), *reports)
     except (DatabaseInvalid, DBAPIError) as exc:
@@ -64,6 +64,15 @@ def load_timetable(settings: Settings, engine: Engine) -> tuple[Schedule, ...]:
         _LOG.error("schedule.unreadable", schedule="create_backup", problem=problem)
         known = build_timetable(settings, BackupSettings())
         return (*(schedule for schedule in known if schedule.job != "create_backup"), *reports)
+
+
+def _load_reports(engine: Engine) -> tuple[Schedule, ...]:
+    """Return the schedules of reports; none while the table is missing, so that backups go on before an upgrade."""
+    try:
+        return schedule_subscriptions(list_subscriptions(engine))
+    except ProgrammingError as exc:
+        _LOG.error("schedule.unreadable", schedule="report:*", problem=str(exc.orig))
+        return ()
 
 
 def dispatch_due_slots(

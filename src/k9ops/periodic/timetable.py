@@ -13,7 +13,7 @@ from cronsim import CronSim, CronSimError
 
 from k9ops.config.settings import Settings
 from k9ops.db.backup_settings import BackupSettings
-from k9ops.db.report_subscriptions import Subscription
+from k9ops.db.report_subscriptions import Subscription, schedule_name
 from k9ops.errors import DatabaseInvalid, ParamsInvalid
 
 CatchUp = Literal["none", "latest", "all"]
@@ -30,9 +30,6 @@ _LONGEST_LOOK_BACK = timedelta(days=366)
 
 _LAST_HOUR = 23
 _CRON_FIELDS = 5
-
-#: What the name of a report's schedule begins with.
-SUBSCRIPTION_PREFIX = "report:"
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def schedule_subscriptions(subscriptions: Sequence[Subscription]) -> tuple[Sched
     """Return the schedules of reports; of missed ones the latest is made up for."""
     return tuple(
         Schedule(
-            f"{SUBSCRIPTION_PREFIX}{item.name}",
+            schedule_name(item.name),
             "create_report",
             item.cron,
             bell="* * * * *",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from k9ops.config.settings import get_settings
 from k9ops.db.report_subscriptions import Subscription, add_subscription, list_subscriptions, remove_subscription
 from k9ops.errors import ParamsInvalid, SubscriptionConflict, SubscriptionUnknown
 from k9ops.ledger.requests import list_runs
 from k9ops.ledger.slots import read_schedule_states
-from k9ops.periodic.dispatcher import DispatchedSlot, dispatch_due_slots
+from k9ops.periodic.dispatcher import DispatchedSlot, dispatch_due_slots, load_timetable
 from k9ops.periodic.timetable import check_cron
 
 START = datetime(2036, 11, 23, 3, 0, 0, 300, tzinfo=UTC)  # a Sunday, 06:00 in Riyadh
@@ -73,6 +73,20 @@ def test_subscription_that_ended_makes_no_more_runs(engine: Engine) -> None:
     assert (list_subscriptions(engine), tick(engine, START)) == ([], [])
     with pytest.raises(SubscriptionUnknown):
         remove_subscription(engine, "a")
+
+
+def test_subscription_of_a_former_name_makes_up_for_nothing(engine: Engine) -> None:
+    add_subscription(engine, subscription("a"))
+    tick(engine, START)
+    remove_subscription(engine, "a")
+    add_subscription(engine, subscription("a"))
+    assert tick(engine, START + 3 * DAY + timedelta(hours=5)) == []
+
+
+def test_timetable_goes_on_without_reports_while_their_table_is_missing(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE k9ops.report_subscription"))
+    assert {item.name for item in load_timetable(get_settings(), engine)} > {"lock_schedules", "create_backup"}
 
 
 @pytest.mark.parametrize("text", ["", "* * * *", "0 6 * * * *", "61 * * * *", "0 6 31 2 *", "every day"])
