@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from k9ops import __version__
-from k9ops.cli import backup, check, config, db, demo, drive, inspect, jobs, logs, report, runs, schedule, stack
+from k9ops.cli import audit, backup, check, config, db, demo, drive, inspect, jobs, logs, report, runs, schedule, stack
 from k9ops.cli.failures import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, explain_failure
 from k9ops.cli.output import print_error, print_text
 from k9ops.errors import is_interrupt
@@ -38,6 +38,7 @@ app.add_typer(backup.app, name="backup")
 app.add_typer(drive.app, name="drive")
 app.add_typer(report.app, name="report")
 app.add_typer(config.app, name="config")
+app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

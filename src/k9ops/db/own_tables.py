@@ -7,9 +7,9 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
-    Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -90,18 +90,36 @@ message. `progress` is {done, total, unit}.
 audit_event = Table(
     "audit_event",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
-    Column("target_type", Text, nullable=False),
-    Column("target_id", Text, nullable=False),
+    Column("target_type", Text(collation="C"), nullable=False),
+    Column("target_id", Text(collation="C"), nullable=False),
     Column("before", JSONB),
     Column("after", JSONB),
     Column("run_id", Uuid),
+    Column("origin", Text),
+    Column("reason", Text),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
     Index("audit_event_target", "target_type", "target_id"),
 )
-"""One row for each thing that a job or a person changed: who, what, and how it was before and after."""
+"""One row for each thing that a job or a person changed: who, from where, what, why, and how it was before and after.
+
+Triggers of the table give each row its number and link it to the one before; writers leave `id` and both hashes out.
+"""
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("chain_id", Uuid, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="audit_head_one"),
+)
+"""One row: the number and hash of the newest audit entry, and which chain it is of; a restored copy begins another."""
 
 schedule = Table(
     "schedule",
