@@ -280,4 +280,4 @@ def _find_move(entry: Entry) -> ChainProblem | None:
 
 def _removed(first: int, last: int, noted_in: str | None = None) -> ChainProblem:
     words = f"Entry {first} was removed" if first == last else f"Entries {first} to {last} were removed"
-    return ChainProblem(first, "removed", f"{words}{f': {noted_in} has noted them' if noted_in else ''}.")
+    return ChainProblem(first, "removed", f"{words}{f', as {noted_in} shows' if noted_in else ''}.")

@@ -7,6 +7,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -175,3 +176,59 @@ drive_folder = Table(
     CheckConstraint("id = 1", name="drive_folder_one"),
 )
 """At most one row: Drive's id of the folder that k9ops found or made, where none is chosen."""
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("told_at", DateTime(timezone=True)),
+    Column("closed_at", DateTime(timezone=True)),
+    Index("incident_open_key", "rule", "subject", unique=True, postgresql_where=text("closed_at IS NULL")),
+)
+"""One row for each thing that went wrong; `told_at` is when people were last told of it."""
+
+alert_message = Table(
+    "alert_message",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("incident_id", BigInteger),
+    Column("content", JSONB, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("given_up_at", DateTime(timezone=True)),
+    Column("problem", Text),
+    Index("alert_message_open", "due_at", postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL")),
+)
+"""The outbox of alerts: one row for each message and channel, written together with what became of the incident."""
+
+alert_mute = Table(
+    "alert_mute",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("muted_by", Text, nullable=False),
+    Column("reason", Text),
+)
+"""One row for each time that somebody wanted to hear nothing of a rule (`*` is all), or of one subject of it."""
+
+watchman = Table(
+    "watchman",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text, nullable=False),
+    Column("round_at", DateTime(timezone=True), nullable=False),
+    Column("pinged_until", DateTime(timezone=True), nullable=False),
+    Column("drive", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    CheckConstraint("id = 1", name="watchman_one"),
+)
+"""At most one row: who went the last round, when, up to which moment runs were pinged, what Drive said."""

@@ -111,7 +111,7 @@ def test_end_that_was_cut_off_together_with_the_head_is_known_from_a_note_elsewh
     note = replace(head_of(FIVE), noted_in="backup X")
     report = check_entries(FIVE[:3], head=head_of(FIVE[:3]), anchors=[note])
     assert report.problem is not None
-    assert report.problem.message == "Entries 4 to 5 were removed: backup X has noted them."
+    assert report.problem.message == "Entries 4 to 5 were removed, as backup X shows."
 
 
 @pytest.mark.parametrize(("last_id", "counts"), [(2, (1, 0)), (3, (0, 1)), (5, (0, 1))])
