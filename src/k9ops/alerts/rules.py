@@ -22,6 +22,7 @@ _DRIVE_SHARE = 0.05
 _GAP_ROUNDS = 10
 _GAP_LEAST_S = 600
 _DAY_S = 86_400
+_WEEK = 7
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,8 @@ def _results_shrunk(situation: Situation, settings: Settings) -> Iterator[tuple[
     locks = [run for run in situation.history.get("lock_schedules", ()) if "locked" in run.evidence]
     if len(locks) > 1 and locks[0].evidence["locked"] == 0 and locks[1].evidence["locked"] > 0:
         # A unit that rests on one day of the week locks nothing on the same day each week.
-        week_before = next(
-            (run for run in locks if _days(locks[0].finished_at, run.finished_at) == 7),
-            None,
-        )
-        if week_before is None or week_before.evidence["locked"] > 0:
+        week_before = next((run for run in locks if _days(locks[0].finished_at, run.finished_at) == _WEEK), None)
+        if week_before is not None and week_before.evidence["locked"] > 0:
             yield "lock_schedules", f"No schedule was locked; the day before it were {locks[1].evidence['locked']}."
 
 

@@ -144,13 +144,16 @@ def mute(
         print_text(f"{rule} is heard again." if ended else f"{rule} was not muted.")
 
 
-def watch() -> None:
+def watch(
+    as_json: Annotated[bool, typer.Option("--json", help="Log one JSON document a line, as it happens.")] = False,
+) -> None:
     """Watch until Ctrl-C, as every worker and scheduler does too; for a machine of its own.
 
     One process at a time goes the rounds, elected through PostgreSQL.
     """
     settings = get_settings()
-    configure_logging(settings, stream=sys.stdout)
+    shown = settings.model_copy(update={"log_format": "json"}) if as_json else settings
+    configure_logging(shown, stream=sys.stdout)
     if not settings.watch_interval_s:
         raise ParamsInvalid("K9OPS_WATCH_INTERVAL_S is 0: nobody watches.")
     watchman = Watchman(settings, get_engine, holder=make_owner_name())

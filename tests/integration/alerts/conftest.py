@@ -113,7 +113,7 @@ class Stage:
             self.ended(
                 "verify_backup", night + timedelta(minutes=2), duration_s=90, evidence={"rows": 5}, is_slot=False
             )
-            self.ended("lock_schedules", night - timedelta(hours=2), duration_s=1, evidence={"locked": 12})
+            self.ended("lock_schedules", NOON - timedelta(days=days), duration_s=1, evidence={"locked": 12})
         self.sql(
             "INSERT INTO k9ops.schedule (name, dispatched_until, last_slot) VALUES"
             " ('create_backup', :now, :slot), ('lock_schedules', :now, :slot), ('canary', :now, :slot)",
