@@ -14,6 +14,8 @@ import typer
 
 from k9ops import __version__
 from k9ops.cli import (
+    alerts,
+    audit,
     backup,
     check,
     config,
@@ -43,6 +45,7 @@ app.command("check")(check.check)
 app.command("enqueue")(jobs.enqueue)
 app.command("run")(jobs.run)
 app.command("logs")(logs.logs)
+app.command("watch")(alerts.watch)
 app.command("up")(stack.up)
 app.command("demo")(demo.demo)
 app.add_typer(runs.app, name="runs")
@@ -52,6 +55,8 @@ app.add_typer(backup.app, name="backup")
 app.add_typer(drive.app, name="drive")
 app.add_typer(report_subscriptions.app, name="report")
 app.add_typer(config.app, name="config")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
