@@ -15,20 +15,7 @@ from k9ops.config.settings import Settings
 from k9ops.config.smtp import MailServer, parse_smtp_url
 from k9ops.errors import MailNotConfigured, MailRefused, MailUnavailable, MailUncertain
 
-_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
-_MAX_ADDRESS_CHARS = 254  # RFC 5321, 4.5.3.1
 _PERMANENT = 500
-
-
-def check_address(text: str) -> str:
-    """Return an address, ASCII as SMTP without extensions takes it.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if len(text) > _MAX_ADDRESS_CHARS or not _ADDRESS.fullmatch(text) or ".." in text:
-        raise ValueError(f"{text!r} is no e-mail address such as name@example.org")
-    return text
 
 
 def find_server(settings: Settings) -> MailServer:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from email.message import EmailMessage
+from email.utils import formatdate, parseaddr
+from functools import partial
 from typing import Any
 
 import requests
@@ -13,10 +16,12 @@ from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
 from k9ops.config.settings import Settings
+from k9ops.config.smtp import split_addresses
 from k9ops.db.application import APPLICATION_SCHEMA, inspect_application
 from k9ops.db.application_tables import build_metadata
 from k9ops.db.engine import database_errors
-from k9ops.errors import AlertUndelivered
+from k9ops.errors import AlertUndelivered, K9opsError
+from k9ops.mail import send
 
 _TIMEOUT_S = (5.0, 10.0)
 _NAMESPACE = uuid.UUID("6b396f70-7300-5000-8000-616c65727473")
@@ -40,6 +45,8 @@ def build_channels(settings: Settings, engine: Engine) -> dict[str, Send]:
         channels["slack"] = lambda content, key: _post(settings.alert_slack_url, {"text": _as_text(content)})
     if settings.alert_telegram_token.get_secret_value():
         channels["telegram"] = lambda content, key: _send_telegram(settings, content)
+    for number, address in enumerate(split_addresses(settings.alert_mail_to), start=1):
+        channels[f"mail-{number}"] = partial(_send_mail, settings, address)
     if settings.alert_notify_admins:
         channels["notification"] = lambda content, key: _notify_admins(engine, content, key)
     return channels
@@ -77,6 +84,21 @@ def _send_telegram(settings: Settings, content: Mapping[str, Any]) -> None:
     token = settings.alert_telegram_token.get_secret_value()
     url = SecretStr(f"{settings.alert_telegram_api_url.rstrip('/')}/bot{token}/sendMessage")
     _post(url, {"chat_id": settings.alert_telegram_chat, "text": _as_text(content)})
+
+
+def _send_mail(settings: Settings, address: str, content: Mapping[str, Any], key: str) -> None:
+    """Send an e-mail. One whose fate is unknown is sent again, with the same Message-ID: better twice than never."""
+    message = EmailMessage()
+    message["Subject"] = f"{content['title_ar']} | {content['title']}"
+    message["Date"] = formatdate()
+    moment = f"{datetime.fromisoformat(str(content['at'])):%Y%m%dT%H%M%S%f}"  # numbers start anew in another database
+    message["Message-ID"] = f"<{key}.{moment}@{parseaddr(settings.smtp_from)[1].rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834
+    message.set_content(f"{content['unit_ar']}\n{content['title_ar']}\n\n{_as_text(content)}\n")
+    try:
+        send(settings, message, to=address, before_content=lambda: None)
+    except K9opsError as exc:
+        raise AlertUndelivered(exc.user_message) from None
 
 
 def _as_text(content: Mapping[str, Any]) -> str:

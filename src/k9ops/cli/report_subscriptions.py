@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from k9ops.cli.names import Reason
 from k9ops.cli.output import JsonFlag, format_moment, print_json, print_remark, print_table, print_text
 from k9ops.cli.report import RecipientOption, ReportType, parse_texts
 from k9ops.cli.report import app as app
-from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
 from k9ops.db.report_subscriptions import Subscription, add_subscription, list_subscriptions, remove_subscription
@@ -38,6 +39,7 @@ def subscribe(
     file_format: Annotated[str, typer.Option("--format", "-f", help="pdf, xlsx or csv.")] = "pdf",
     name: Annotated[str | None, typer.Option("--name", help="Of the subscription; default: the TYPE.")] = None,
     skip_if_empty: Annotated[bool, typer.Option("--skip-if-empty", help="Send nothing without rows.")] = False,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Have a report made and delivered again and again, each time once.
@@ -64,7 +66,7 @@ def subscribe(
         skip_if_empty=skip_if_empty,
         created_by=name_requester(),
     )
-    add_subscription(get_engine(), new)
+    add_subscription(get_engine(), new, origin=name_here(), reason=reason)
     if as_json:
         print_json({"subscription": new.to_dict()})
         return
@@ -103,11 +105,18 @@ def subscriptions(as_json: JsonFlag = False) -> None:
 
 
 @app.command("unsubscribe")
-def unsubscribe(name: Annotated[str, typer.Argument(metavar="NAME", help="Of the subscription.")]) -> None:
+def unsubscribe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the subscription.")],
+    reason: Reason = None,
+    as_json: JsonFlag = False,
+) -> None:
     """End a subscription; what is under way is still delivered."""
     open_settings()
-    remove_subscription(get_engine(), name)
-    print_text(f"Subscription {name} has ended.")
+    remove_subscription(get_engine(), name, removed_by=name_requester(), origin=name_here(), reason=reason)
+    if as_json:
+        print_json({"name": name})
+    else:
+        print_text(f"Subscription {name} has ended.")
 
 
 def _check_name(name: str) -> str:

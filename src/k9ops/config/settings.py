@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from k9ops.config.keys import decode_keys
-from k9ops.config.smtp import parse_smtp_url
+from k9ops.config.smtp import check_address, parse_smtp_url, split_addresses
 from k9ops.config.sources import (
     DEFAULT_ORIGIN,
     field_is_secret,
@@ -460,6 +460,9 @@ class Settings(BaseSettings):
         "https://api.telegram.org/",
         "Root of the Telegram API, for a proxy that stands before it.",
     )
+    alert_mail_to: str = _setting(
+        "K9OPS_ALERT_MAIL_TO", "", "Addresses that alerts go to by e-mail, separated by commas; needs K9OPS_SMTP_URL."
+    )
     alert_notify_admins: bool = _setting(
         "K9OPS_ALERT_NOTIFY_ADMINS",
         False,
@@ -547,6 +550,13 @@ class Settings(BaseSettings):
             parse_smtp_url(secret.get_secret_value())
         return secret
 
+    @field_validator("alert_mail_to")
+    @classmethod
+    def _check_addresses(cls, text: str) -> str:
+        for address in split_addresses(text):
+            check_address(address)
+        return text
+
     @field_validator("smtp_from")
     @classmethod
     def _check_sender(cls, sender: str) -> str:
@@ -606,6 +616,8 @@ class Settings(BaseSettings):
             raise ValueError("K9OPS_BACKUP_HARD_LIMIT_S must be greater than K9OPS_BACKUP_SOFT_LIMIT_S")
         if self.report_hard_limit_s <= self.report_soft_limit_s:
             raise ValueError("K9OPS_REPORT_HARD_LIMIT_S must be greater than K9OPS_REPORT_SOFT_LIMIT_S")
+        if self.alert_mail_to and not (self.smtp_url.get_secret_value() and self.smtp_from):
+            raise ValueError("K9OPS_ALERT_MAIL_TO needs K9OPS_SMTP_URL and K9OPS_SMTP_FROM")
         if bool(self.alert_telegram_token.get_secret_value()) != bool(self.alert_telegram_chat):
             raise ValueError("K9OPS_ALERT_TELEGRAM_TOKEN and K9OPS_ALERT_TELEGRAM_CHAT go together")
         if self.uploads_dir is not None and self.backup_dir.resolve().is_relative_to(self.uploads_dir.resolve()):

@@ -1,12 +1,15 @@
-"""The URL of a mail server."""
+"""The URL of a mail server, and addresses."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
+_MAX_ADDRESS_CHARS = 254  # RFC 5321, 4.5.3.1
 _PORTS = {"smtp": 587, "smtps": 465}
 
 
@@ -53,6 +56,22 @@ def parse_smtp_url(text: str) -> MailServer:
         security = "tls"
     user = unquote(parts.username) if parts.username else None
     return MailServer(parts.hostname, port, security, user, unquote(parts.password or ""))
+
+
+def check_address(text: str) -> str:
+    """Return an address, ASCII as SMTP without extensions takes it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if len(text) > _MAX_ADDRESS_CHARS or not _ADDRESS.fullmatch(text) or ".." in text:
+        raise ValueError(f"{text!r} is no e-mail address such as name@example.org")
+    return text
+
+
+def split_addresses(text: str) -> tuple[str, ...]:
+    """Return the addresses of a list with commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _is_this_machine(host: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.engine import database_errors
 from k9ops.db.own_tables import report_subscription, schedule
 from k9ops.errors import SubscriptionConflict, SubscriptionUnknown
@@ -58,8 +59,16 @@ def list_subscriptions(engine: Engine) -> list[Subscription]:
         return [Subscription(**{**row, "recipients": tuple(row["recipients"])}) for row in rows]
 
 
-def add_subscription(engine: Engine, new: Subscription) -> None:
+def add_subscription(
+    engine: Engine, new: Subscription, *, origin: str | None = None, reason: str | None = None
+) -> None:
     """Store one; it holds from the scheduler's next minute on.
+
+    Args:
+        engine: The database.
+        new: The subscription.
+        origin: From where it is asked for, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         SubscriptionConflict: There is one of this name.
@@ -69,17 +78,47 @@ def add_subscription(engine: Engine, new: Subscription) -> None:
             connection.execute(insert(report_subscription).values(**new.to_dict()))
             # Whatever a former one of this name has missed is not made up for.
             connection.execute(delete(schedule).where(schedule.c.name == schedule_name(new.name)))
+            event = AuditEvent(
+                actor=new.created_by,
+                origin=origin,
+                action="subscribe",
+                target_type="report_subscription",
+                target_id=new.name,
+                reason=reason,
+                after=new.to_dict(),
+            )
+            append_event(connection, event)
     except IntegrityError:
         raise SubscriptionConflict(f"There is a subscription {new.name!r} already: choose another --name.") from None
 
 
-def remove_subscription(engine: Engine, name: str) -> None:
+def remove_subscription(
+    engine: Engine, name: str, *, removed_by: str, origin: str | None = None, reason: str | None = None
+) -> None:
     """Delete one; reports that are under way are finished and delivered.
+
+    Args:
+        engine: The database.
+        name: The subscription.
+        removed_by: Who asks for it.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         SubscriptionUnknown: There is none of this name.
     """
-    statement = delete(report_subscription).where(report_subscription.c.name == name)
+    statement = delete(report_subscription).where(report_subscription.c.name == name).returning(*_COLUMNS)
     with database_errors(), engine.begin() as connection:
-        if connection.execute(statement).rowcount == 0:
+        row = connection.execute(statement).mappings().first()
+        if row is None:
             raise SubscriptionUnknown(f"There is no subscription {name!r}. `k9ops report subscriptions` lists them.")
+        event = AuditEvent(
+            actor=removed_by,
+            origin=origin,
+            action="unsubscribe",
+            target_type="report_subscription",
+            target_id=name,
+            reason=reason,
+            before=dict(row),
+        )
+        append_event(connection, event)

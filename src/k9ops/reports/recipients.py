@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from k9ops.config.smtp import check_address
 from k9ops.errors import RecipientInvalid
-from k9ops.mail import check_address
 
 _FOLDER = re.compile(r"[\w-][\w .-]*(?:/[\w-][\w .-]*)*")
 _HINT = "it must be an e-mail address, folder:NAME, or drive"

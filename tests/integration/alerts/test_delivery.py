@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import structlog.testing
 from pydantic import SecretStr
 from sqlalchemy import text
+from tests.mail_server import running_mail_server
 
 from k9ops.alerts.channels import build_channels
 from k9ops.alerts.outage import tell_outage, tell_return
@@ -176,3 +178,27 @@ def test_watchman_without_channels_records_the_incident_all_the_same(stage: Stag
         assert connection.execute(text("SELECT rule FROM k9ops.incident WHERE closed_at IS NULL")).all() == [
             ("run_failed",)
         ]
+
+
+def test_mail_goes_to_each_address_and_one_that_is_refused_holds_up_no_other(stage: Stage, tmp_path: Path) -> None:
+    with running_mail_server(tmp_path) as box:
+        box.rcpt_answers = {"away@example.org": "450 later"}
+        changes = {
+            "smtp_url": SecretStr(box.url),
+            "smtp_from": "k9@example.org",
+            "alert_mail_to": "away@example.org, chief@example.org",
+        }
+        stage.settings = stage.settings.model_copy(update=changes)
+        fail(stage)
+        with structlog.testing.capture_logs() as logs:
+            stage.wait(minutes=12)
+        assert [address for address, _ in box.taken] == ["chief@example.org"]
+        box.rcpt_answers = {}
+        stage.wait(minutes=30)
+    assert [address for address, _ in box.taken] == ["chief@example.org", "away@example.org"]
+    message = box.taken[0][1]
+    body = message.get_body()
+    assert body is not None
+    assert "create_report failed: The disk is full." in body.get_content()
+    assert "تنبيه من خدمة k9ops" in message["Subject"]
+    assert "example.org" not in json.dumps(logs, default=str)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from k9ops.config.settings import get_settings
+from k9ops.db.audit import list_events
 from k9ops.db.report_subscriptions import Subscription, add_subscription, list_subscriptions, remove_subscription
 from k9ops.errors import ParamsInvalid, SubscriptionConflict, SubscriptionUnknown
 from k9ops.ledger.requests import list_runs
@@ -69,16 +70,19 @@ def test_subscription_that_ended_makes_no_more_runs(engine: Engine) -> None:
     add_subscription(engine, subscription("a"))
     with pytest.raises(SubscriptionConflict, match="choose another --name"):
         add_subscription(engine, subscription("a"))
-    remove_subscription(engine, "a")
+    remove_subscription(engine, "a", removed_by="chief")
     assert (list_subscriptions(engine), tick(engine, START)) == ([], [])
+    with engine.begin() as connection:
+        found = [item.action for item in list_events(connection, target_type="report_subscription")]
+    assert found == ["unsubscribe", "subscribe"]
     with pytest.raises(SubscriptionUnknown):
-        remove_subscription(engine, "a")
+        remove_subscription(engine, "a", removed_by="chief")
 
 
 def test_subscription_of_a_former_name_makes_up_for_nothing(engine: Engine) -> None:
     add_subscription(engine, subscription("a"))
     tick(engine, START)
-    remove_subscription(engine, "a")
+    remove_subscription(engine, "a", removed_by="chief")
     add_subscription(engine, subscription("a"))
     assert tick(engine, START + 3 * DAY + timedelta(hours=5)) == []
 
