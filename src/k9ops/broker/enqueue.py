@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from k9ops.broker.inline import execute_inline
 from k9ops.broker.jobs import check_params, describe_job
-from k9ops.broker.sending import build_message, send_message
+from k9ops.broker.sending import build_message, send_messages
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.errors import BrokerUnavailable
@@ -95,7 +95,7 @@ def enqueue_run(
     if not is_sent_here:
         return Enqueued(new.id, is_new=True, path="outbox")
     try:
-        send_message(broker, build_message(new.id, new.job, new.queue, params))
+        send_messages(broker, [build_message(new.id, new.job, new.queue, params)])
     except BrokerUnavailable as exc:
         _LOG.warning("run.unsent", run_id=str(new.id), job=new.job, problem=exc.user_message, fallback=fallback)
         if fallback == "inline" and describe_job(actor).is_inline_safe:
