@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from k9ops.config.settings import Settings, get_settings
 from k9ops.errors import DatabaseUnavailable
@@ -25,6 +28,7 @@ _UNAVAILABLE_CLASSES = ("08", "53")
 _UNAVAILABLE_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006"})
 
 _MS_PER_S = 1000
+_PING_AFTER_S = 10
 _NAME_BYTES = 63  # PostgreSQL cuts application_name there.
 
 _engine: Engine | None = None
@@ -99,13 +103,54 @@ def create_engine_for(url: URL, settings: Settings, *, application_name: str) ->
         settings: Pool size and time limits.
         application_name: Shown in `pg_stat_activity`.
     """
-    return create_engine(
+    engine = create_engine(
         url,
-        pool_pre_ping=True,
         pool_size=settings.pool_size,
         max_overflow=settings.pool_size,
         connect_args=_connect_args(url, settings, application_name),
     )
+    event.listen(engine, "checkin", _note_return)
+    event.listen(engine, "checkout", _refuse_ended_session)
+    return engine
+
+
+@contextmanager
+def open_autocommit(engine: Engine) -> Iterator[Connection]:
+    """Open a connection on which each statement commits by itself, with the one round trip of its execution."""
+    with engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _note_return(session: psycopg.Connection[Any] | None, record: ConnectionPoolEntry) -> None:
+    record.info["returned_at_s"] = time.monotonic()
+
+
+def _refuse_ended_session(session: psycopg.Connection[Any], record: ConnectionPoolEntry, _: object) -> None:
+    """Replace a pooled session that has ended, without asking the server about one that was used just now.
+
+    A server that ends a session says so, which makes the socket readable. A network that has dropped one says
+    nothing, so that a session that has rested is asked.
+    """
+    returned_at_s = record.info.get("returned_at_s")
+    if returned_at_s is None:
+        return
+    if time.monotonic() - returned_at_s < _PING_AFTER_S and not _is_readable(session):
+        return
+    try:
+        was_autocommit, session.autocommit = session.autocommit, True
+        session.execute("")
+        session.autocommit = was_autocommit
+    except psycopg.Error as exc:
+        raise InvalidatePoolError from exc
+
+
+def _is_readable(session: psycopg.Connection[Any]) -> bool:
+    try:
+        poll = select.poll()
+        poll.register(session.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+    except psycopg.Error:
+        return True
 
 
 def _connect_args(url: URL, settings: Settings, application_name: str) -> dict[str, Any]:

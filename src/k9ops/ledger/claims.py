@@ -17,8 +17,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from k9ops.db.engine import database_errors
-from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run, run_from_row
+from k9ops.db.engine import database_errors, open_autocommit
+from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run
 from k9ops.ledger.requests import insert_run
 
 # A NUL as JSON writes it; an even number of backslashes before it belongs to the text.
@@ -122,12 +122,12 @@ def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, 
     """
     claim_owner = f"{owner}/{secrets.token_hex(4)}"
     values = {"id": run_id, "owner": claim_owner, "lease_s": lease_s, "path": path}
-    with database_errors(), engine.begin() as connection:
-        row = connection.execute(_CLAIM, values).mappings().first()
+    with database_errors(), open_autocommit(engine) as connection:
+        row = connection.execute(_CLAIM, values).first()
         if row is None:
             connection.execute(_LEAVE_TO_RELAY, {"id": run_id})
             return None
-    return Claim(run_from_row(row), claim_owner)
+    return Claim(Run(*row), claim_owner)
 
 
 def renew_leases(
@@ -176,6 +176,9 @@ def finish_run(
         "error_class": error_class,
         "traceback": traceback,
     }
+    if not follow_ups:
+        with database_errors(), open_autocommit(engine) as connection:
+            return _give_up(connection, _FINISH, claim, values)
     with database_errors(), engine.begin() as connection:
         if not _give_up(connection, _FINISH, claim, values):
             return False

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from k9ops.db.engine import database_errors
+from k9ops.db.engine import database_errors, open_autocommit
 from k9ops.errors import RunNotFound, RunStateConflict
 from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run, run_from_row
 
@@ -34,10 +34,10 @@ _FIND_TWIN = text("""
 
 
 def insert_run(connection: Connection, new: NewRun, *, is_sent: bool) -> bool:
-    """Record a run in the caller's transaction.
+    """Record a run on the caller's connection.
 
     Args:
-        connection: In a transaction.
+        connection: In a transaction, or one that commits each statement.
         new: The run.
         is_sent: True when the caller sends its message itself; False leaves that to the relay.
 
@@ -66,7 +66,7 @@ def record_run(engine: Engine, new: NewRun, *, is_sent: bool) -> bool:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    with database_errors(), engine.begin() as connection:
+    with database_errors(), open_autocommit(engine) as connection:
         return insert_run(connection, new, is_sent=is_sent)
 
 
