@@ -34,7 +34,7 @@ def send_many(count: int) -> None:
     for start in range(0, count, 1000):
         sent_s = time.monotonic()
         size = min(1000, count - start)
-        enqueue_runs(get_engine(), broker, get_settings(), note, [{"sent_s": sent_s}] * size)
+        enqueue_runs(get_engine(), broker, note, [{"sent_s": sent_s}] * size)
 
 
 if __name__ == "__main__":

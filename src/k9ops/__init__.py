@@ -1,6 +1,6 @@
 """Background service of the K9 Operations Management System.
 
-Application code needs two names: `enqueue` and the actors in `k9ops.actors`.
+Application code needs three names: `enqueue`, `enqueue_many` and the actors in `k9ops.actors`.
 
 Example:
     >>> from k9ops import enqueue
@@ -10,7 +10,8 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from k9ops.version import __version__
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from k9ops.broker.enqueue import Enqueued, Fallback
 
-__all__ = ["__version__", "enqueue"]
+__all__ = ["__version__", "enqueue", "enqueue_many"]
 
 
 def enqueue(
@@ -63,6 +64,55 @@ def enqueue(
         get_engine(),
         broker,
         get_settings(),
+        find_actor(broker, name),
+        params,
+        requested_by=requested_by,
+        delay_s=delay_s,
+        connection=connection,
+        fallback=fallback,
+    )
+
+
+def enqueue_many(
+    actor: dramatiq.Actor[..., Any] | str,
+    params: Iterable[Mapping[str, Any]],
+    *,
+    requested_by: str | None = None,
+    delay_s: float = 0.0,
+    connection: Connection | None = None,
+    fallback: Literal["outbox", "raise"] = "outbox",
+) -> list[Enqueued]:
+    """Ask for many runs of a job: all of them are recorded, or none, and sent hundreds at a time.
+
+    Args:
+        actor: The job's actor or its name.
+        params: The parameters of each run.
+        requested_by: As of `enqueue`; likewise the rest.
+        delay_s: Earliest start, in seconds from now.
+        connection: An open transaction of the same database.
+        fallback: When Redis is away: `outbox`, or `raise` (as `outbox`, and `BrokerUnavailable`).
+
+    Returns:
+        What became of each, in the same order.
+
+    Raises:
+        JobUnknown: No job has this name.
+        ParamsInvalid: The job does not take one of them; nothing is recorded.
+        DatabaseUnavailable: PostgreSQL is away: nothing is recorded and nothing sent.
+        BrokerUnavailable: With `fallback="raise"` only.
+
+    Example:
+        >>> enqueue_many("create_report", [{"report": "attendance_daily"}])  # doctest: +SKIP
+    """
+    from k9ops.actors import broker
+    from k9ops.broker.batches import enqueue_runs
+    from k9ops.broker.jobs import find_actor
+    from k9ops.db.engine import get_engine
+
+    name = actor if isinstance(actor, str) else actor.actor_name
+    return enqueue_runs(
+        get_engine(),
+        broker,
         find_actor(broker, name),
         params,
         requested_by=requested_by,

@@ -11,7 +11,7 @@ import dramatiq
 from sqlalchemy import Connection, Engine
 
 from k9ops.broker.inline import execute_inline
-from k9ops.broker.jobs import check_params, describe_job
+from k9ops.broker.jobs import Job, check_params, describe_job
 from k9ops.broker.sending import build_message, send_messages
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
@@ -79,9 +79,10 @@ def enqueue_run(
         BrokerUnavailable: With `raise`; the run is recorded and waits in the outbox.
     """
     check_params(actor, params)
-    new = _describe_request(actor, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s, queue=queue)
+    job = describe_job(actor)
+    new = describe_request(job, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s, queue=queue)
     is_sent_here = connection is None and not delay_s
-    if describe_job(actor).is_coalesced and connection is None:
+    if job.is_coalesced and connection is None:
         open_id = record_unless_open(engine, new, is_sent=is_sent_here)
         if open_id is not None:
             return Enqueued(open_id, is_new=False, path=None)
@@ -98,7 +99,7 @@ def enqueue_run(
         send_messages(broker, [build_message(new.id, new.job, new.queue, params)])
     except BrokerUnavailable as exc:
         _LOG.warning("run.unsent", run_id=str(new.id), job=new.job, problem=exc.user_message, fallback=fallback)
-        if fallback == "inline" and describe_job(actor).is_inline_safe:
+        if fallback == "inline" and job.is_inline_safe:
             execute_inline(engine, broker, settings, new.id)
             return Enqueued(new.id, is_new=True, path="inline")
         mark_unsent(engine, [new.id])
@@ -108,16 +109,20 @@ def enqueue_run(
     return Enqueued(new.id, is_new=True, path="worker")
 
 
-def _describe_request(
-    actor: dramatiq.Actor[..., Any],
+def describe_request(
+    job: Job,
     params: dict[str, Any],
     *,
     trigger: str,
     requested_by: str | None,
-    delay_s: float,
-    queue: str | None,
+    delay_s: float = 0.0,
+    queue: str | None = None,
 ) -> NewRun:
-    job = describe_job(actor)
+    """Return the run that a request asks for; its slot, due moment and expiry follow from the parameters and the job.
+
+    Raises:
+        ParamsInvalid: `slot` is no moment.
+    """
     slot = find_run_slot(params)
     due_at = datetime.now(UTC) + timedelta(seconds=delay_s) if delay_s else None
     return NewRun(

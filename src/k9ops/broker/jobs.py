@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -94,15 +94,24 @@ def check_params(actor: dramatiq.Actor[..., Any], params: Mapping[str, Any]) -> 
     Raises:
         ParamsInvalid: Names the parameter that is missing or unknown, or says that a value is not JSON.
     """
+    build_params_check(actor)(params)
+
+
+def build_params_check(actor: dramatiq.Actor[..., Any]) -> Callable[[Mapping[str, Any]], None]:
+    """Return `check_params` for one job, for many parameters."""
     signature = inspect.signature(actor.fn)
-    try:
-        signature.bind(**params)
-    except TypeError as exc:
-        known = ", ".join(signature.parameters) or "none"
-        raise ParamsInvalid(f"{actor.actor_name}: {exc}; it takes: {known}.") from None
-    try:
-        encoded = json.dumps(params, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as exc:
-        raise ParamsInvalid(f"{actor.actor_name}: a parameter is not JSON ({exc}).") from None
-    if b"\\u0000" in encoded:
-        raise ParamsInvalid(f"{actor.actor_name}: a parameter has a NUL character, which PostgreSQL cannot store.")
+    known = ", ".join(signature.parameters) or "none"
+
+    def check(params: Mapping[str, Any]) -> None:
+        try:
+            signature.bind(**params)
+        except TypeError as exc:
+            raise ParamsInvalid(f"{actor.actor_name}: {exc}; it takes: {known}.") from None
+        try:
+            encoded = json.dumps(dict(params), allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as exc:
+            raise ParamsInvalid(f"{actor.actor_name}: a parameter is not JSON ({exc}).") from None
+        if b"\\u0000" in encoded:
+            raise ParamsInvalid(f"{actor.actor_name}: a parameter has a NUL character, which PostgreSQL cannot store.")
+
+    return check

@@ -81,14 +81,26 @@ def record_unless_open(engine: Engine, new: NewRun, *, is_sent: bool) -> uuid.UU
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    params = json.dumps(dict(new.params), ensure_ascii=False)
     with database_errors(), engine.begin() as connection:
-        connection.execute(LOCK_TWINS, {"job": new.job, "params": params})
-        twin = {"job": new.job, "params": params, "requested_by": new.requested_by}
-        found: uuid.UUID | None = connection.scalar(_FIND_TWIN, twin)
+        lock_twins(connection, new)
+        found = find_twin(connection, new)
         if found is None:
             insert_run(connection, new, is_sent=is_sent)
         return found
+
+
+def lock_twins(connection: Connection, new: NewRun) -> None:
+    """Keep other callers from recording a run of the same job and parameters until the transaction ends."""
+    params = json.dumps(dict(new.params), ensure_ascii=False)
+    connection.execute(LOCK_TWINS, {"job": new.job, "params": params})
+
+
+def find_twin(connection: Connection, new: NewRun) -> uuid.UUID | None:
+    """Return the id of the open run of the same job, parameters and requester, None without one."""
+    params = json.dumps(dict(new.params), ensure_ascii=False)
+    twin = {"job": new.job, "params": params, "requested_by": new.requested_by}
+    found: uuid.UUID | None = connection.scalar(_FIND_TWIN, twin)
+    return found
 
 
 def get_run(engine: Engine, run_id: uuid.UUID) -> Run:
