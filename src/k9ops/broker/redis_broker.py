@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import dramatiq
-import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import current_millis, dq_name
 
@@ -137,32 +136,19 @@ class K9opsRedisBroker(RedisBroker):
         return [queue for queue, count in zip(queues, pipe.execute(), strict=True) if count]
 
     def _send(self, messages: Sequence[tuple[str, str, bytes]]) -> None:
-        script = self.scripts["dispatch"]
-        pipe = self.client.pipeline(transaction=False)
+        """Store messages in one transaction: what Dramatiq's script stores, for all of a queue at once."""
+        by_queue: dict[str, dict[Any, Any]] = {}
         for queue, redis_id, data in messages:
-            head = ["enqueue", current_millis(), queue, self.broker_id, self.heartbeat_timeout, self.dead_message_ttl]
-            is_maintained = self._should_do_maintenance("enqueue")
-            limit = self._max_unpack_size()  # type: ignore[no-untyped-call]
-            pipe.evalsha(script.sha, 1, self.namespace, *head, is_maintained, limit, redis_id, data)
-        counts: dict[str, int] = {}
-        for queue, _, _ in messages:
-            counts[queue] = counts.get(queue, 0) + 1
-        for queue, count in counts.items():
-            self._add_tokens(pipe, queue, count)
-        answers = pipe.execute(raise_on_error=False)
-        lost = [message for message, answer in zip(messages, answers, strict=False) if _is_unknown_script(answer)]
-        for answer in answers:
-            if isinstance(answer, Exception) and not _is_unknown_script(answer):
-                raise answer
-        if lost:
-            self.client.script_load(script.script)
-            self._send(lost)
+            by_queue.setdefault(queue, {})[redis_id] = data
+        pipe = self.client.pipeline(transaction=True)
+        for queue, stored in by_queue.items():
+            name = f"{self.namespace}:{queue}"
+            pipe.hset(f"{name}.msgs", mapping=stored)
+            pipe.rpush(name, *stored)
+            self._add_tokens(pipe, queue, len(stored))
+        pipe.execute()
 
     def _add_tokens(self, pipe: Any, queue: str, count: int) -> None:
         key = self.token_key(queue)
         pipe.rpush(key, *["1"] * min(count, _MOST_TOKENS))
         pipe.ltrim(key, 0, _MOST_TOKENS - 1)
-
-
-def _is_unknown_script(answer: Any) -> bool:
-    return isinstance(answer, redis.exceptions.NoScriptError)

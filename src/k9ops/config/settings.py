@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     pool_size: int = _setting(
         "K9OPS_POOL_SIZE",
         5,
-        "Connections to PostgreSQL that a process keeps; as many again under load.",
+        "A process opens at most twice as many connections to PostgreSQL, as it needs them, and keeps them.",
         ge=1,
         le=100,
     )

@@ -17,27 +17,27 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from k9ops.db.engine import database_errors, open_autocommit
+from k9ops.db.engine import database_errors, execute_alone
 from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run
 from k9ops.ledger.requests import insert_run
 
 # A NUL as JSON writes it; an even number of backslashes before it belongs to the text.
 _JSON_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
-_CLAIM = text(f"""
+_CLAIM = f"""
     UPDATE k9ops.run SET
-        state = 'running', attempt = attempt + 1, path = :path, started_at = coalesce(started_at, now()),
-        lease_owner = :owner, lease_expires_at = now() + make_interval(secs => :lease_s),
+        state = 'running', attempt = attempt + 1, path = %(path)s, started_at = coalesce(started_at, now()),
+        lease_owner = %(owner)s, lease_expires_at = now() + make_interval(secs => %(lease_s)s),
         progress = NULL, message = NULL, error_class = NULL, traceback = NULL
-    WHERE id = :id AND state IN ('queued', 'retrying') AND due_at <= now()
+    WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at <= now()
       AND (expires_at IS NULL OR started_at IS NOT NULL OR expires_at > now())
     RETURNING {RUN_COLUMNS}
-""")
+"""
 
 # A message that comes before its run is due is spent; the relay sends another when the time has come.
-_LEAVE_TO_RELAY = text("""
-    UPDATE k9ops.run SET sent_at = NULL WHERE id = :id AND state IN ('queued', 'retrying') AND due_at > now()
-""")
+_LEAVE_TO_RELAY = """
+    UPDATE k9ops.run SET sent_at = NULL WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at > now()
+"""
 
 _RENEW = text("""
     UPDATE k9ops.run SET
@@ -69,6 +69,9 @@ _FINISH = text(
 """
     )
 )
+
+# A run without follow-ups, as most are, ends by one statement.
+_FINISH_ALONE = re.sub(r":(\w+)", r"%(\1)s", _FINISH.text)
 
 # A run whose cancellation was asked for meanwhile ends instead of waiting for another attempt.
 _WAIT_AGAIN = """
@@ -122,12 +125,12 @@ def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, 
     """
     claim_owner = f"{owner}/{secrets.token_hex(4)}"
     values = {"id": run_id, "owner": claim_owner, "lease_s": lease_s, "path": path}
-    with database_errors(), open_autocommit(engine) as connection:
-        row = connection.execute(_CLAIM, values).first()
-        if row is None:
-            connection.execute(_LEAVE_TO_RELAY, {"id": run_id})
+    with database_errors():
+        rows = execute_alone(engine, _CLAIM, values)
+        if not rows:
+            execute_alone(engine, _LEAVE_TO_RELAY, {"id": run_id})
             return None
-    return Claim(Run(*row), claim_owner)
+    return Claim(Run(*rows[0]), claim_owner)
 
 
 def renew_leases(
@@ -177,8 +180,8 @@ def finish_run(
         "traceback": traceback,
     }
     if not follow_ups:
-        with database_errors(), open_autocommit(engine) as connection:
-            return _give_up(connection, _FINISH, claim, values)
+        with database_errors():
+            return bool(execute_alone(engine, _FINISH_ALONE, _describe_end(claim, values)))
     with database_errors(), engine.begin() as connection:
         if not _give_up(connection, _FINISH, claim, values):
             return False
@@ -217,9 +220,12 @@ def put_back_run(engine: Engine, claim: Claim, *, message: str) -> bool:
 
 
 def _give_up(connection: Connection, statement: Any, claim: Claim, values: Mapping[str, Any]) -> bool:
-    keys = {"id": claim.run.id, "owner": claim.owner}
+    return connection.execute(statement, _describe_end(claim, values)).first() is not None
+
+
+def _describe_end(claim: Claim, values: Mapping[str, Any]) -> dict[str, Any]:
     storable = {name: _make_storable(value) for name, value in values.items()}
-    return connection.execute(statement, {**keys, **storable}).first() is not None
+    return {"id": claim.run.id, "owner": claim.owner, **storable}
 
 
 def _make_storable(value: Any) -> Any:
