@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import dramatiq
     from sqlalchemy import Connection
 
-    from k9ops.broker.enqueue import Enqueued, Fallback
+    from k9ops.broker.enqueue import Enqueued
+    from k9ops.broker.jobs import Fallback
 
 __all__ = ["__version__", "enqueue", "enqueue_many"]
 
@@ -30,7 +31,7 @@ def enqueue(
     requested_by: str | None = None,
     delay_s: float = 0.0,
     connection: Connection | None = None,
-    fallback: Fallback = "outbox",
+    fallback: Fallback | None = None,
     **params: Any,
 ) -> Enqueued:
     """Ask for a run of a job: it is recorded first, then sent to a worker.
@@ -40,8 +41,9 @@ def enqueue(
         requested_by: Who asks: a user's name, a service.
         delay_s: Earliest start, in seconds from now.
         connection: An open transaction of the same database: the run exists if and only if that commits.
-        fallback: When Redis is away: `outbox` (default; it is sent when Redis is back), `inline` (executed here if
-            the job is declared safe for that, else as `outbox`) or `raise` (as `outbox`, and `BrokerUnavailable`).
+        fallback: When Redis is away: `outbox` (it is sent when Redis is back), `inline` (executed here if the job is
+            declared safe for that and `K9OPS_INLINE_FALLBACK` allows it, else as `outbox`) or `raise` (as `outbox`,
+            and `BrokerUnavailable`). None is what the job declares.
         **params: The job's parameters, JSON values.
 
     Returns:
@@ -51,7 +53,7 @@ def enqueue(
         JobUnknown: No job has this name.
         ParamsInvalid: The job does not take these parameters.
         DatabaseUnavailable: PostgreSQL is away: nothing is recorded and nothing sent.
-        BrokerUnavailable: With `fallback="raise"` only.
+        BrokerUnavailable: With `raise` only.
     """
     from k9ops.actors import broker
     from k9ops.broker.enqueue import enqueue_run

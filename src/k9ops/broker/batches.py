@@ -87,7 +87,7 @@ def _send(
         chunk = news[start : start + _MESSAGES_A_TRIP]
         messages = [build_message(new.id, new.job, new.queue, dict(new.params)) for new in chunk]
         try:
-            send_messages(broker, messages)
+            send_messages(broker, messages, is_prompt=start == 0)
         except BrokerUnavailable as exc:
             left = [new.id for new in news[start:]]
             _LOG.warning("runs.unsent", job=chunk[0].job, runs=len(left), problem=exc.user_message, fallback=fallback)

@@ -55,11 +55,13 @@ def build_middleware(
     ]
 
 
-def build_redis_client(url: str, settings: Settings, *, socket_timeout_s: float) -> redis.Redis:
+def build_redis_client(
+    url: str, settings: Settings, *, socket_timeout_s: float, connect_timeout_s: float | None = None
+) -> redis.Redis:
     """Return a client that never repeats a command by itself: a repeated enqueue would be a second message."""
     client: redis.Redis = redis.Redis.from_url(
         url,
-        socket_connect_timeout=settings.connect_timeout_s,
+        socket_connect_timeout=connect_timeout_s or settings.connect_timeout_s,
         socket_timeout=socket_timeout_s,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
@@ -76,6 +78,12 @@ def build_broker(settings: Settings) -> K9opsRedisBroker:
     client = build_redis_client(settings.effective_broker_url, settings, socket_timeout_s=settings.connect_timeout_s)
     return K9opsRedisBroker(
         client=client,
+        sender=build_redis_client(
+            settings.effective_broker_url,
+            settings,
+            socket_timeout_s=settings.send_timeout_s / 2,
+            connect_timeout_s=settings.send_timeout_s / 2,
+        ),
         middleware=build_middleware(settings, results, client),
         heartbeat_timeout=_HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=_MAINTENANCE_PER_MILLION,

@@ -36,6 +36,7 @@ class Doorman(dramatiq.Middleware):
         self._client = client
         self._stopping = threading.Event()
         self._started_at = threading.local()
+        self._thread: threading.Thread | None = None
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Say how many threads there are, before the first consumer fetches."""
@@ -46,17 +47,17 @@ class Doorman(dramatiq.Middleware):
         """Begin to listen."""
         if isinstance(broker, K9opsRedisBroker):
             self._stopping.clear()
-            threading.Thread(
-                target=self._run, args=(broker, worker, self._stopping), name="k9ops-doorman", daemon=True
-            ).start()
+            self._thread = threading.Thread(target=self._run, args=(broker, worker), name="k9ops-doorman", daemon=True)
+            self._thread.start()
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Stop to listen; the thread ends by itself within a moment."""
+        """Listen no more."""
         self._stopping.set()
-        self._stopping = threading.Event()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Forget the worker's threads."""
+        """Wait for the end of the thread, at most for one command's time, and forget the worker's threads."""
+        if self._thread is not None:
+            self._thread.join()
         if isinstance(broker, K9opsRedisBroker):
             broker.capacity.begin(None)
 
@@ -76,21 +77,21 @@ class Doorman(dramatiq.Middleware):
         if isinstance(broker, K9opsRedisBroker):
             broker.capacity.note_duration(time.monotonic() - self._started_at.value)
 
-    def _run(self, broker: K9opsRedisBroker, worker: dramatiq.Worker, stopping: threading.Event) -> None:
-        while not stopping.is_set():
+    def _run(self, broker: K9opsRedisBroker, worker: dramatiq.Worker) -> None:
+        while not self._stopping.is_set():
             try:
                 if broker.capacity.is_full:
                     broker.capacity.wait_for_room(_FULL_S)
                 else:
                     self._listen(broker, worker)
-                if not stopping.is_set():
+                if not self._stopping.is_set():
                     _give_back_waiting(broker, worker)
             except (redis.RedisError, OSError):
                 # The consumers meet the same fault and say so.
-                stopping.wait(_AWAY_S)
+                self._stopping.wait(_AWAY_S)
             except Exception:
                 _LOG.exception("doorman.failed")
-                stopping.wait(_AWAY_S)
+                self._stopping.wait(_AWAY_S)
 
     def _listen(self, broker: K9opsRedisBroker, worker: dramatiq.Worker) -> None:
         queues = {broker.token_key(queue): queue for queue in list(worker.consumers)}

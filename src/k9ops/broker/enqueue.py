@@ -11,19 +11,17 @@ import dramatiq
 from sqlalchemy import Connection, Engine
 
 from k9ops.broker.inline import execute_inline
-from k9ops.broker.jobs import Job, check_params, describe_job
+from k9ops.broker.jobs import Fallback, Job, check_params, describe_job
 from k9ops.broker.sending import build_message, send_messages
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
-from k9ops.errors import BrokerUnavailable
+from k9ops.errors import BrokerUnavailable, RunStateConflict
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.outbox import mark_unsent
 from k9ops.ledger.requests import find_recorded_id, insert_run, record_run, record_unless_open
 from k9ops.slot import find_run_slot
 
 _LOG = get_logger("k9ops.broker")
-
-Fallback = Literal["outbox", "inline", "raise"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def enqueue_run(
     requested_by: str | None = None,
     delay_s: float = 0.0,
     connection: Connection | None = None,
-    fallback: Fallback = "outbox",
+    fallback: Fallback | None = None,
     queue: str | None = None,
 ) -> Enqueued:
     """Record a run and send its message.
@@ -70,7 +68,8 @@ def enqueue_run(
         delay_s: Earliest start, in seconds from now; the relay sends it then.
         connection: Records the run in this open transaction; the relay sends it after the commit, never before.
         fallback: When the broker is away: `outbox` leaves the message to the relay; `inline` executes the job here and
-            now if it is declared safe for that, else as `outbox`; `raise` leaves it to the relay and says so.
+            now if it is declared safe for that and `K9OPS_INLINE_FALLBACK` allows it, else as `outbox`; `raise`
+            leaves it to the relay and says so. None is what the job declares.
         queue: Another queue than the job's own.
 
     Raises:
@@ -96,17 +95,26 @@ def enqueue_run(
     if not is_sent_here:
         return Enqueued(new.id, is_new=True, path="outbox")
     try:
-        send_messages(broker, [build_message(new.id, new.job, new.queue, params)])
+        send_messages(broker, [build_message(new.id, new.job, new.queue, params)], is_prompt=True)
     except BrokerUnavailable as exc:
-        _LOG.warning("run.unsent", run_id=str(new.id), job=new.job, problem=exc.user_message, fallback=fallback)
-        if fallback == "inline" and job.is_inline_safe:
-            execute_inline(engine, broker, settings, new.id)
-            return Enqueued(new.id, is_new=True, path="inline")
+        wanted = fallback or job.fallback
+        _LOG.warning("run.unsent", run_id=str(new.id), job=new.job, problem=exc.user_message, fallback=wanted)
+        if wanted == "inline" and job.is_inline_safe and settings.inline_fallback:
+            return _execute_here(engine, broker, settings, new.id)
         mark_unsent(engine, [new.id])
-        if fallback == "raise":
+        if wanted == "raise":
             raise
         return Enqueued(new.id, is_new=True, path="outbox")
     return Enqueued(new.id, is_new=True, path="worker")
+
+
+def _execute_here(engine: Engine, broker: dramatiq.Broker, settings: Settings, run_id: uuid.UUID) -> Enqueued:
+    try:
+        execute_inline(engine, broker, settings, run_id)
+    except RunStateConflict:
+        # Redis had the message although it did not say so, and a worker was quicker.
+        return Enqueued(run_id, is_new=True, path="worker")
+    return Enqueued(run_id, is_new=True, path="inline")
 
 
 def describe_request(

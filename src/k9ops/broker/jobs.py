@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import dramatiq
 
@@ -16,11 +16,23 @@ from k9ops.ledger.conclusion import RetryPolicy
 
 #: Options that k9ops adds to those of Dramatiq. `max_retries`, `min_backoff` and `max_backoff` (milliseconds) mean
 #: what they mean in Dramatiq's own Retries middleware, which the ledger replaces. `soft_limit` and `max_lateness` are
-#: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away. `is_coalesced` gives
+#: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away, and `fallback` is what
+#: `enqueue` does then unless it is told. `is_coalesced` gives
 #: requests that are equal one run as long as that has not ended.
 JOB_OPTIONS = frozenset(
-    {"max_retries", "min_backoff", "max_backoff", "soft_limit", "max_lateness", "is_inline_safe", "is_coalesced"}
+    {
+        "max_retries",
+        "min_backoff",
+        "max_backoff",
+        "soft_limit",
+        "max_lateness",
+        "is_inline_safe",
+        "fallback",
+        "is_coalesced",
+    }
 )
+
+Fallback = Literal["outbox", "inline", "raise"]
 
 _DEFAULT_MAX_RETRIES = 3
 _DEFAULT_MIN_BACKOFF_MS = 15_000
@@ -38,6 +50,7 @@ class Job:
         soft_limit_s: When it is asked to stop; None is never.
         max_lateness_s: A run that starts later than this after its due moment expires; None is never.
         is_inline_safe: Whether a caller may execute it when the broker is away.
+        fallback: What `enqueue` does when the broker is away: `outbox`, `inline` or `raise`.
         is_coalesced: Whether `enqueue` answers with the open run of the same parameters, if there is one.
     """
 
@@ -47,6 +60,7 @@ class Job:
     soft_limit_s: float | None
     max_lateness_s: float | None
     is_inline_safe: bool
+    fallback: Fallback = "outbox"
     is_coalesced: bool = False
 
     def expires_at(self, due_at: datetime | None) -> datetime | None:
@@ -71,6 +85,7 @@ def describe_job(actor: dramatiq.Actor[..., Any]) -> Job:
         soft_limit_s=None if soft_limit_ms is None else soft_limit_ms / 1000,
         max_lateness_s=None if lateness_ms is None else lateness_ms / 1000,
         is_inline_safe=bool(options.get("is_inline_safe", False)),
+        fallback=options.get("fallback", "outbox"),
         is_coalesced=bool(options.get("is_coalesced", False)),
     )
 

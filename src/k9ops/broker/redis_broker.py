@@ -7,9 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 import dramatiq
+import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import current_millis, dq_name
 
+from k9ops.broker.breaker import CircuitBreaker
 from k9ops.broker.capacity import Capacity
 from k9ops.broker.consumer import Gate, WokenConsumer
 
@@ -41,13 +43,20 @@ class K9opsRedisBroker(RedisBroker):
     waits for one, so that a message is fetched within a round trip. A token carries nothing: a queue is also looked
     at now and then without one.
 
+    Args:
+        sender: A client that gives up soon, for requests that a person waits for; None for the ordinary one.
+        **options: As of Dramatiq's broker.
+
     Attributes:
         capacity: Of the worker in this process.
+        breaker: Of the requests of this process.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, sender: redis.Redis | None = None, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self.capacity = Capacity()
+        self.sender = sender or self.client
+        self.breaker = CircuitBreaker(self.sender.ping)
         self._gates: dict[str, Gate] = {}
         self._put_back = self.client.register_script(_PUT_BACK)
 
@@ -108,20 +117,40 @@ class K9opsRedisBroker(RedisBroker):
         self.emit_after("enqueue", message, delay)
         return message
 
-    def enqueue_all(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
+    def close(self) -> None:
+        """Close what this class has opened; a worker's connections end with their threads."""
+        self.breaker.close()
+        self.sender.close()
+        super().close()
+
+    def enqueue_promptly(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
+        """As `enqueue_all`, but give up soon, and at once while Redis is known to be away.
+
+        Raises:
+            RedisError: Redis did not confirm them, or was not asked.
+        """
+        if self.breaker.is_open:
+            raise redis.ConnectionError("Redis did not answer a moment ago.")
+        try:
+            self.enqueue_all(messages, client=self.sender)
+        except (redis.RedisError, OSError) as exc:
+            self.breaker.note_failure(str(exc))
+            raise
+
+    def enqueue_all(self, messages: Sequence[dramatiq.Message[Any]], *, client: redis.Redis | None = None) -> None:
         """Enqueue messages that the ledger has, in one round trip."""
         for message in messages:
             self.declare_queue(message.queue_name)
         prepared = [message.copy(options={"redis_message_id": str(uuid4())}) for message in messages]
         for message in prepared:
             self.emit_before("enqueue", message, None)
-        self._send([(item.queue_name, item.options["redis_message_id"], item.encode()) for item in prepared])
+        self._send([(item.queue_name, item.options["redis_message_id"], item.encode()) for item in prepared], client)
         for message in prepared:
             self.emit_after("enqueue", message, None)
 
     def do_enqueue(self, queue: str, redis_id: str, data: bytes) -> None:
         """Store a message as Dramatiq does, and add a token."""
-        self._send([(queue, redis_id, data)])
+        self._send([(queue, redis_id, data)], None)
 
     def count_waiting(self, queue: str) -> int:
         """Return how many messages of a queue no worker has fetched yet."""
@@ -135,12 +164,12 @@ class K9opsRedisBroker(RedisBroker):
             pipe.llen(f"{self.namespace}:{queue}")
         return [queue for queue, count in zip(queues, pipe.execute(), strict=True) if count]
 
-    def _send(self, messages: Sequence[tuple[str, str, bytes]]) -> None:
+    def _send(self, messages: Sequence[tuple[str, str, bytes]], client: redis.Redis | None) -> None:
         """Store messages in one transaction: what Dramatiq's script stores, for all of a queue at once."""
         by_queue: dict[str, dict[Any, Any]] = {}
         for queue, redis_id, data in messages:
             by_queue.setdefault(queue, {})[redis_id] = data
-        pipe = self.client.pipeline(transaction=True)
+        pipe = (client or self.client).pipeline(transaction=True)
         for queue, stored in by_queue.items():
             name = f"{self.namespace}:{queue}"
             pipe.hset(f"{name}.msgs", mapping=stored)

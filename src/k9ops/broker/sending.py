@@ -37,8 +37,13 @@ def build_message(run_id: uuid.UUID, job: str, queue: str, params: dict[str, Any
     )
 
 
-def send_messages(broker: dramatiq.Broker, messages: Sequence[SentMessage]) -> None:
+def send_messages(broker: dramatiq.Broker, messages: Sequence[SentMessage], *, is_prompt: bool = False) -> None:
     """Hand messages to the broker, in one round trip where it is Redis.
+
+    Args:
+        broker: Where they go.
+        messages: They.
+        is_prompt: Wait for Redis no longer than `K9OPS_SEND_TIMEOUT_S`, and not at all while it is known to be away.
 
     Raises:
         BrokerUnavailable: The broker did not confirm them. It may have some or all of them all the same: the claim
@@ -46,7 +51,7 @@ def send_messages(broker: dramatiq.Broker, messages: Sequence[SentMessage]) -> N
     """
     try:
         if isinstance(broker, K9opsRedisBroker):
-            broker.enqueue_all(messages)
+            (broker.enqueue_promptly if is_prompt else broker.enqueue_all)(messages)
             return
         for message in messages:
             broker.declare_queue(message.queue_name)

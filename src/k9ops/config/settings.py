@@ -148,6 +148,20 @@ class Settings(BaseSettings):
         ge=1,
         le=3600,
     )
+    send_timeout_s: float = _setting(
+        "K9OPS_SEND_TIMEOUT_S",
+        0.2,
+        "Longest wait of `enqueue` for Redis; after that the job's fallback holds until Redis answers again.",
+        unit="s",
+        ge=0.02,
+        le=60,
+    )
+    inline_fallback: bool = _setting(
+        "K9OPS_INLINE_FALLBACK",
+        True,
+        "Let `enqueue` execute a job in its caller while Redis is away, where the job declares it; `off` when workers"
+        " do everything.",
+    )
     result_ttl_s: int = _setting(
         "K9OPS_RESULT_TTL_S",
         86_400,

@@ -50,6 +50,12 @@ def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer_module, "_POLL_TIMEOUTS", 1_000_000)
 
 
+@pytest.fixture
+def no_resend(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no worker send a second message of a run, which another could take instead of the first."""
+    monkeypatch.setenv("K9OPS_RESEND_AFTER_S", "3600")
+
+
 def wait_until_idle(broker: K9opsRedisBroker) -> None:
     assert broker.find_gate("tests").looked.wait(DEADLINE_S)
     wait_for(lambda: "blpop" in {client["cmd"] for client in broker.client.client_list()})
@@ -100,6 +106,7 @@ def test_idle_worker_asks_redis_at_most_ten_commands_a_second(
     assert after["total_commands_processed"] - before["total_commands_processed"] <= 10 * IDLE_S
 
 
+@pytest.mark.usefixtures("no_resend")
 def test_short_job_behind_a_long_one_is_done_by_a_worker_that_is_idle(
     engine: Engine, broker: K9opsRedisBroker, another_broker: K9opsRedisBroker
 ) -> None:
