@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import dramatiq
@@ -35,9 +34,3 @@ def send_many(count: int) -> None:
         sent_s = time.monotonic()
         size = min(1000, count - start)
         enqueue_runs(get_engine(), broker, note, [{"sent_s": sent_s}] * size)
-
-
-if __name__ == "__main__":
-    from produce import produce
-
-    produce(sys.argv[1:], send, send_many)
