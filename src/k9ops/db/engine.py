@@ -140,17 +140,20 @@ def execute_alone(engine: Engine, statement: str, values: Mapping[str, Any]) -> 
     """
     connection = engine.raw_connection()
     session: Any = connection.driver_connection
+    is_clean = False
     try:
         session.autocommit = True
         cursor = session.execute(statement, values)
-        return cursor.fetchall() if cursor.description else []
+        rows = cursor.fetchall() if cursor.description else []
+        session.autocommit = False
+        is_clean = True
+        return rows
     except psycopg.Error as exc:
         raise DBAPIError.instance(statement, None, exc, psycopg.Error, dialect=engine.dialect) from exc
     finally:
-        if session.closed:
+        if not is_clean:
+            # Also after an interrupt, which leaves the session in the middle of something.
             connection.invalidate()
-        else:
-            session.autocommit = False
         connection.close()
 
 
