@@ -42,4 +42,7 @@ bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/swap.py
 	@$(RUN)/python benchmarks/reports.py
 
-.PHONY: help setup demo up test references check fix bench
+bench-queues: setup ## Measure against other task queues (takes half an hour)
+	@$(RUN)/python benchmarks/queues.py
+
+.PHONY: help setup demo up test references check fix bench bench-queues

@@ -153,7 +153,7 @@ def empty_k9ops(tmp_path: Path, database_url: str, redis_url: str) -> Command:
         "K9OPS_BACKUP_DIR": str(tmp_path / "backups"),
         "K9OPS_REPORTS_DIR": str(tmp_path / "reports"),
     }
-    return Command(tmp_path, {**variables, "K9OPS_RELAY_INTERVAL_S": "0.1"})
+    return Command(tmp_path, {**variables, "K9OPS_RELAY_INTERVAL_S": "0.1", "K9OPS_SEND_TIMEOUT_S": "30"})
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ _QUEUE = get_settings().default_queue
 @dramatiq.actor(
     actor_name="canary",
     queue_name=_QUEUE,
+    is_audited=False,
     priority=0,
     max_retries=0,
     soft_limit=60_000,
@@ -35,6 +36,7 @@ def canary() -> Outcome:
 @dramatiq.actor(
     actor_name="relay_outbox",
     queue_name=_QUEUE,
+    is_audited=False,
     priority=0,
     max_retries=3,
     min_backoff=5_000,
@@ -50,6 +52,7 @@ def relay_outbox() -> Outcome:
 @dramatiq.actor(
     actor_name="rescue_runs",
     queue_name=_QUEUE,
+    is_audited=False,
     priority=0,
     max_retries=0,
     soft_limit=60_000,

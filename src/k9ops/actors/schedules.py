@@ -21,6 +21,7 @@ from k9ops.upkeep import schedules
     soft_limit=1_500_000,
     time_limit=1_800_000,
     is_inline_safe=True,
+    fallback="inline",
 )
 def lock_schedules(*, slot: str | None = None, dry_run: bool = False) -> Outcome:
     """Lock every open schedule that is dated before the slot's local day.

@@ -6,44 +6,45 @@ import threading
 
 import dramatiq
 import redis
-from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware.time_limit import TimeLimit
 from dramatiq.results.backends import RedisBackend
 from dramatiq.results.backends.stub import StubBackend
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from k9ops.broker.doorman import Doorman
 from k9ops.broker.jobs import DEFAULT_HARD_LIMIT_MS
 from k9ops.broker.log_context import LogContext
 from k9ops.broker.metrics import build_metrics
 from k9ops.broker.recorder import RunRecorder
+from k9ops.broker.redis_broker import K9opsRedisBroker
 from k9ops.broker.results import OutcomeEncoder, RunResults
 from k9ops.config.settings import Settings, get_settings
 
 _DAY_MS = 86_400_000
 _HEARTBEAT_TIMEOUT_MS = 60_000
-_MAINTENANCE_PER_MILLION = 20_000
+_MAINTENANCE_PER_MILLION = 80_000
 _DEAD_LETTER_DAYS = 30
 _RESULT_SOCKET_TIMEOUT_S = 120
 
 _lock = threading.Lock()
 
 
-class K9opsRedisBroker(RedisBroker):
-    """Dramatiq's Redis broker, which also tells how many messages wait."""
-
-    def count_waiting(self, queue: str) -> int:
-        """Return how many messages of a queue no worker has fetched yet."""
-        return int(self.client.llen(f"{self.namespace}:{queue}"))
-
-
-def build_middleware(settings: Settings, results: RedisBackend | StubBackend) -> list[dramatiq.Middleware]:
+def build_middleware(
+    settings: Settings, results: RedisBackend | StubBackend, listener: redis.Redis | None = None
+) -> list[dramatiq.Middleware]:
     """Return the middleware in order: `before` hooks run from first to last, `after` hooks from last to first.
 
     The time limit stands last, so that it measures the job alone. Results stand before the recorder, so that a
     result can be read only when the ledger has it.
+
+    Args:
+        settings: The process's.
+        results: Where results go.
+        listener: Client that waits for new messages; None for a broker without Redis.
     """
     return [
+        *([Doorman(listener)] if listener else []),
         *build_metrics(settings),
         LogContext(settings),
         RunResults(  # type: ignore[no-untyped-call]
@@ -54,11 +55,13 @@ def build_middleware(settings: Settings, results: RedisBackend | StubBackend) ->
     ]
 
 
-def build_redis_client(url: str, settings: Settings, *, socket_timeout_s: float) -> redis.Redis:
+def build_redis_client(
+    url: str, settings: Settings, *, socket_timeout_s: float, connect_timeout_s: float | None = None
+) -> redis.Redis:
     """Return a client that never repeats a command by itself: a repeated enqueue would be a second message."""
     client: redis.Redis = redis.Redis.from_url(
         url,
-        socket_connect_timeout=settings.connect_timeout_s,
+        socket_connect_timeout=connect_timeout_s or settings.connect_timeout_s,
         socket_timeout=socket_timeout_s,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
@@ -72,9 +75,16 @@ def build_broker(settings: Settings) -> K9opsRedisBroker:
         client=build_redis_client(settings.effective_result_url, settings, socket_timeout_s=_RESULT_SOCKET_TIMEOUT_S),
         encoder=OutcomeEncoder(),
     )
-    return K9opsRedisBroker(  # type: ignore[no-untyped-call]
-        client=build_redis_client(settings.effective_broker_url, settings, socket_timeout_s=settings.connect_timeout_s),
-        middleware=build_middleware(settings, results),
+    client = build_redis_client(settings.effective_broker_url, settings, socket_timeout_s=settings.connect_timeout_s)
+    return K9opsRedisBroker(
+        client=client,
+        sender=build_redis_client(
+            settings.effective_broker_url,
+            settings,
+            socket_timeout_s=settings.send_timeout_s / 2,
+            connect_timeout_s=settings.send_timeout_s / 2,
+        ),
+        middleware=build_middleware(settings, results, client),
         heartbeat_timeout=_HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=_MAINTENANCE_PER_MILLION,
         dead_message_ttl=_DEAD_LETTER_DAYS * _DAY_MS,

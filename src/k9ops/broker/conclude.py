@@ -91,6 +91,7 @@ def _write(engine: Engine, broker: dramatiq.Broker, active: ActiveRun, conclusio
             _follow_up_run(broker, active, position, item)
             for position, item in enumerate(outcome.follow_ups if outcome else ())
         ],
+        is_audited=describe_job(find_actor(broker, claim.run.job)).is_audited,
     )
 
 

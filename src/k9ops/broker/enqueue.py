@@ -11,19 +11,17 @@ import dramatiq
 from sqlalchemy import Connection, Engine
 
 from k9ops.broker.inline import execute_inline
-from k9ops.broker.jobs import check_params, describe_job
-from k9ops.broker.sending import build_message, send_message
+from k9ops.broker.jobs import Fallback, Job, check_params, describe_job
+from k9ops.broker.sending import build_message, send_messages
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
-from k9ops.errors import BrokerUnavailable
+from k9ops.errors import BrokerUnavailable, RunStateConflict
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.outbox import mark_unsent
 from k9ops.ledger.requests import find_recorded_id, insert_run, record_run, record_unless_open
 from k9ops.slot import find_run_slot
 
 _LOG = get_logger("k9ops.broker")
-
-Fallback = Literal["outbox", "inline", "raise"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def enqueue_run(
     reason: str | None = None,
     delay_s: float = 0.0,
     connection: Connection | None = None,
-    fallback: Fallback = "outbox",
+    fallback: Fallback | None = None,
     queue: str | None = None,
 ) -> Enqueued:
     """Record a run and send its message.
@@ -74,7 +72,8 @@ def enqueue_run(
         delay_s: Earliest start, in seconds from now; the relay sends it then.
         connection: Records the run in this open transaction; the relay sends it after the commit, never before.
         fallback: When the broker is away: `outbox` leaves the message to the relay; `inline` executes the job here and
-            now if it is declared safe for that, else as `outbox`; `raise` leaves it to the relay and says so.
+            now if it is declared safe for that and `K9OPS_INLINE_FALLBACK` allows it, else as `outbox`; `raise`
+            leaves it to the relay and says so. None is what the job declares.
         queue: Another queue than the job's own.
 
     Raises:
@@ -83,10 +82,11 @@ def enqueue_run(
         BrokerUnavailable: With `raise`; the run is recorded and waits in the outbox.
     """
     check_params(actor, params)
-    new = _describe_request(actor, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s, queue=queue)
+    job = describe_job(actor)
+    new = describe_request(job, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s, queue=queue)
     new = replace(new, origin=origin, reason=reason)
     is_sent_here = connection is None and not delay_s
-    if describe_job(actor).is_coalesced and connection is None:
+    if job.is_coalesced and connection is None:
         open_id = record_unless_open(engine, new, is_sent=is_sent_here)
         if open_id is not None:
             return Enqueued(open_id, is_new=False, path=None)
@@ -100,29 +100,42 @@ def enqueue_run(
     if not is_sent_here:
         return Enqueued(new.id, is_new=True, path="outbox")
     try:
-        send_message(broker, build_message(new.id, new.job, new.queue, params))
+        send_messages(broker, [build_message(new.id, new.job, new.queue, params)], is_prompt=True)
     except BrokerUnavailable as exc:
-        _LOG.warning("run.unsent", run_id=str(new.id), job=new.job, problem=exc.user_message, fallback=fallback)
-        if fallback == "inline" and describe_job(actor).is_inline_safe:
-            execute_inline(engine, broker, settings, new.id)
-            return Enqueued(new.id, is_new=True, path="inline")
+        wanted = fallback or job.fallback
+        _LOG.warning("run.unsent", run_id=str(new.id), job=new.job, problem=exc.user_message, fallback=wanted)
+        if wanted == "inline" and job.is_inline_safe and settings.inline_fallback:
+            return _execute_here(engine, broker, settings, new.id)
         mark_unsent(engine, [new.id])
-        if fallback == "raise":
+        if wanted == "raise":
             raise
         return Enqueued(new.id, is_new=True, path="outbox")
     return Enqueued(new.id, is_new=True, path="worker")
 
 
-def _describe_request(
-    actor: dramatiq.Actor[..., Any],
+def _execute_here(engine: Engine, broker: dramatiq.Broker, settings: Settings, run_id: uuid.UUID) -> Enqueued:
+    try:
+        execute_inline(engine, broker, settings, run_id)
+    except RunStateConflict:
+        # Redis had the message although it did not say so, and a worker was quicker.
+        return Enqueued(run_id, is_new=True, path="worker")
+    return Enqueued(run_id, is_new=True, path="inline")
+
+
+def describe_request(
+    job: Job,
     params: dict[str, Any],
     *,
     trigger: str,
     requested_by: str | None,
-    delay_s: float,
-    queue: str | None,
+    delay_s: float = 0.0,
+    queue: str | None = None,
 ) -> NewRun:
-    job = describe_job(actor)
+    """Return the run that a request asks for; its slot, due moment and expiry follow from the parameters and the job.
+
+    Raises:
+        ParamsInvalid: `slot` is no moment.
+    """
     slot = find_run_slot(params)
     due_at = datetime.now(UTC) + timedelta(seconds=delay_s) if delay_s else None
     return NewRun(

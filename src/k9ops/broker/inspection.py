@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from k9ops.broker.build import K9opsRedisBroker
+from k9ops.broker.redis_broker import K9opsRedisBroker
 from k9ops.errors import BrokerUnavailable
 
 

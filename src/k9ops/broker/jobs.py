@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import dramatiq
 
@@ -16,14 +16,28 @@ from k9ops.ledger.conclusion import RetryPolicy
 
 #: Options that k9ops adds to those of Dramatiq. `max_retries`, `min_backoff` and `max_backoff` (milliseconds) mean
 #: what they mean in Dramatiq's own Retries middleware, which the ledger replaces. `soft_limit` and `max_lateness` are
-#: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away. `is_coalesced` gives
-#: requests that are equal one run as long as that has not ended.
+#: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away, and `fallback` is what
+#: `enqueue` does then unless it is told. `is_coalesced` gives
+#: requests that are equal one run as long as that has not ended. `is_audited`, true unless told otherwise, gives a
+#: success an entry in the audit.
 JOB_OPTIONS = frozenset(
-    {"max_retries", "min_backoff", "max_backoff", "soft_limit", "max_lateness", "is_inline_safe", "is_coalesced"}
+    {
+        "max_retries",
+        "min_backoff",
+        "max_backoff",
+        "soft_limit",
+        "max_lateness",
+        "is_inline_safe",
+        "fallback",
+        "is_coalesced",
+        "is_audited",
+    }
 )
 
 #: Of a job that names no `time_limit`.
 DEFAULT_HARD_LIMIT_MS = 1_800_000
+
+Fallback = Literal["outbox", "inline", "raise"]
 
 _DEFAULT_MAX_RETRIES = 3
 _DEFAULT_MIN_BACKOFF_MS = 15_000
@@ -42,7 +56,9 @@ class Job:
         hard_limit_s: When an exception ends it, and soon after that its process.
         max_lateness_s: A run that starts later than this after its due moment expires; None is never.
         is_inline_safe: Whether a caller may execute it when the broker is away.
+        fallback: What `enqueue` does when the broker is away: `outbox`, `inline` or `raise`.
         is_coalesced: Whether `enqueue` answers with the open run of the same parameters, if there is one.
+        is_audited: Whether a success stands in the audit, since it has changed something.
     """
 
     name: str
@@ -52,7 +68,9 @@ class Job:
     hard_limit_s: float
     max_lateness_s: float | None
     is_inline_safe: bool
+    fallback: Fallback = "outbox"
     is_coalesced: bool = False
+    is_audited: bool = True
 
     def expires_at(self, due_at: datetime | None) -> datetime | None:
         """Return the latest start of a run that is due then (None: now); None when it may start at any time."""
@@ -77,7 +95,9 @@ def describe_job(actor: dramatiq.Actor[..., Any]) -> Job:
         hard_limit_s=options.get("time_limit", DEFAULT_HARD_LIMIT_MS) / 1000,
         max_lateness_s=None if lateness_ms is None else lateness_ms / 1000,
         is_inline_safe=bool(options.get("is_inline_safe", False)),
+        fallback=options.get("fallback", "outbox"),
         is_coalesced=bool(options.get("is_coalesced", False)),
+        is_audited=bool(options.get("is_audited", True)),
     )
 
 
@@ -100,15 +120,24 @@ def check_params(actor: dramatiq.Actor[..., Any], params: Mapping[str, Any]) -> 
     Raises:
         ParamsInvalid: Names the parameter that is missing or unknown, or says that a value is not JSON.
     """
+    build_params_check(actor)(params)
+
+
+def build_params_check(actor: dramatiq.Actor[..., Any]) -> Callable[[Mapping[str, Any]], None]:
+    """Return `check_params` for one job, for many parameters."""
     signature = inspect.signature(actor.fn)
-    try:
-        signature.bind(**params)
-    except TypeError as exc:
-        known = ", ".join(signature.parameters) or "none"
-        raise ParamsInvalid(f"{actor.actor_name}: {exc}; it takes: {known}.") from None
-    try:
-        encoded = json.dumps(params, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as exc:
-        raise ParamsInvalid(f"{actor.actor_name}: a parameter is not JSON ({exc}).") from None
-    if b"\\u0000" in encoded:
-        raise ParamsInvalid(f"{actor.actor_name}: a parameter has a NUL character, which PostgreSQL cannot store.")
+    known = ", ".join(signature.parameters) or "none"
+
+    def check(params: Mapping[str, Any]) -> None:
+        try:
+            signature.bind(**params)
+        except TypeError as exc:
+            raise ParamsInvalid(f"{actor.actor_name}: {exc}; it takes: {known}.") from None
+        try:
+            encoded = json.dumps(dict(params), allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as exc:
+            raise ParamsInvalid(f"{actor.actor_name}: a parameter is not JSON ({exc}).") from None
+        if b"\\u0000" in encoded:
+            raise ParamsInvalid(f"{actor.actor_name}: a parameter has a NUL character, which PostgreSQL cannot store.")
+
+    return check

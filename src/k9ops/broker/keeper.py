@@ -80,7 +80,7 @@ class Keeper(threading.Thread):
                     next_renewal_s = time.monotonic() + self._settings.lease_s / 3
                     self._report_alive()
                 if self._broker is not None:
-                    self._look_after_ledger(self._broker, with_rescue=is_renewal_due)
+                    self._look_after_ledger(self._broker, is_thorough=is_renewal_due)
                 if self._is_database_away:
                     _LOG.info("ledger.reachable")
                 self._is_database_away = False
@@ -129,13 +129,14 @@ class Keeper(threading.Thread):
         except Exception:
             _LOG.exception("keeper.failed")
 
-    def _look_after_ledger(self, broker: dramatiq.Broker, *, with_rescue: bool) -> None:
-        if with_rescue and time.monotonic() >= self._rescue_not_before_s:
+    def _look_after_ledger(self, broker: dramatiq.Broker, *, is_thorough: bool) -> None:
+        if is_thorough and time.monotonic() >= self._rescue_not_before_s:
             rescue_runs(get_engine(), lease_s=self._settings.lease_s)
         relay_unsent_runs(
             get_engine(),
             broker,
             resend_after_s=self._settings.resend_after_s,
+            with_resends=is_thorough,
             budget_s=self._settings.lease_s / 5,
         )
 

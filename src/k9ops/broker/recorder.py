@@ -21,7 +21,7 @@ from k9ops.alerts.watchman import Watchman
 from k9ops.broker.conclude import record_conclusion
 from k9ops.broker.jobs import JOB_OPTIONS, Job, describe_job
 from k9ops.broker.keeper import Keeper
-from k9ops.broker.sending import RECORDED_OPTION
+from k9ops.broker.redis_broker import RECORDED_OPTION
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
@@ -64,7 +64,7 @@ class RunRecorder(dramatiq.Middleware):
             return
         new = self._describe_message(broker, message, delay)
         try:
-            record_run(get_engine(), new, is_sent=True)
+            record_run(get_engine(), new, is_sent=not delay)
         except (DatabaseUnavailable, DBAPIError) as exc:
             # The worker records it on arrival.
             _LOG.warning("run.unrecorded", run_id=message.message_id, job=message.actor_name, problem=str(exc))

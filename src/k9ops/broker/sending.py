@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import dramatiq
 import redis
 from sqlalchemy import Engine
 
+from k9ops.broker.redis_broker import RECORDED_OPTION, K9opsRedisBroker
 from k9ops.config.logging import get_logger
 from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.model import Run
@@ -18,10 +19,9 @@ from k9ops.ledger.outbox import mark_unsent, take_unsent_runs
 
 _LOG = get_logger("k9ops.broker")
 
-#: Message option that says: the ledger has this run already.
-RECORDED_OPTION = "k9ops_recorded"
-
 SentMessage = dramatiq.Message[Any]
+
+_BATCH_RUNS = 200
 
 
 def build_message(run_id: uuid.UUID, job: str, queue: str, params: dict[str, Any]) -> SentMessage:
@@ -37,22 +37,36 @@ def build_message(run_id: uuid.UUID, job: str, queue: str, params: dict[str, Any
     )
 
 
-def send_message(broker: dramatiq.Broker, message: SentMessage) -> None:
-    """Hand a message to the broker.
+def send_messages(broker: dramatiq.Broker, messages: Sequence[SentMessage], *, is_prompt: bool = False) -> None:
+    """Hand messages to the broker, in one round trip where it is Redis.
+
+    Args:
+        broker: Where they go.
+        messages: They.
+        is_prompt: Wait for Redis no longer than `K9OPS_SEND_TIMEOUT_S`, and not at all while it is known to be away.
 
     Raises:
-        BrokerUnavailable: The broker did not confirm it. It may have the message all the same: the claim makes a
-            second copy harmless.
+        BrokerUnavailable: The broker did not confirm them. It may have some or all of them all the same: the claim
+            makes a second copy harmless.
     """
     try:
-        broker.declare_queue(message.queue_name)
-        broker.enqueue(message)
+        if isinstance(broker, K9opsRedisBroker):
+            (broker.enqueue_promptly if is_prompt else broker.enqueue_all)(messages)
+            return
+        for message in messages:
+            broker.declare_queue(message.queue_name)
+            broker.enqueue(message)
     except (redis.RedisError, dramatiq.BrokerConnectionError, OSError) as exc:
         raise BrokerUnavailable("Redis does not take messages.", problem=str(exc)) from exc
 
 
 def relay_unsent_runs(
-    engine: Engine, broker: dramatiq.Broker, *, resend_after_s: float, budget_s: float = float("inf")
+    engine: Engine,
+    broker: dramatiq.Broker,
+    *,
+    resend_after_s: float,
+    with_resends: bool = True,
+    budget_s: float = float("inf"),
 ) -> int:
     """Send the message of every run that is due and has none.
 
@@ -60,6 +74,7 @@ def relay_unsent_runs(
         engine: The ledger's database.
         broker: Where the messages go.
         resend_after_s: As of `take_unsent_runs`.
+        with_resends: Whether messages that seem to be lost are sent again, for which Redis is asked what waits there.
         budget_s: After this many seconds the rest is left for the next round: with a slow Redis, whoever calls
             this has more urgent things to do.
 
@@ -70,19 +85,26 @@ def relay_unsent_runs(
         BrokerUnavailable: The rest stays in the outbox.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    runs = take_unsent_runs(engine, resend_after_s=resend_after_s, backlogged=_find_backlogged_queues(broker))
+    backlogged = _find_backlogged_queues(broker) if with_resends else []
     ends_at_s = time.monotonic() + budget_s
-    for position, run in enumerate(runs):
+    sent = 0
+    while True:
+        runs = take_unsent_runs(
+            engine, resend_after_s=resend_after_s, backlogged=backlogged, with_resends=with_resends, limit=_BATCH_RUNS
+        )
+        if not runs:
+            return sent
         if time.monotonic() > ends_at_s:
-            mark_unsent(engine, [left.id for left in runs[position:]])
-            return position
+            mark_unsent(engine, [run.id for run in runs])
+            return sent
         try:
-            send_message(broker, build_message(run.id, run.job, run.queue, run.params))
+            send_messages(broker, [build_message(run.id, run.job, run.queue, run.params) for run in runs])
         except BrokerUnavailable:
-            mark_unsent(engine, [left.id for left in runs[position:]])
+            mark_unsent(engine, [run.id for run in runs])
             raise
-        _log_relayed(run)
-    return len(runs)
+        for run in runs:
+            _log_relayed(run)
+        sent += len(runs)
 
 
 def _log_relayed(run: Run) -> None:
@@ -91,9 +113,9 @@ def _log_relayed(run: Run) -> None:
 
 
 def _find_backlogged_queues(broker: dramatiq.Broker) -> list[str]:
-    count = getattr(broker, "count_waiting", None)
-    queues: Iterable[str] = broker.get_declared_queues()
+    if not isinstance(broker, K9opsRedisBroker):
+        return []
     try:
-        return [queue for queue in queues if count and count(queue)]
+        return broker.find_backlogged()
     except (redis.RedisError, OSError) as exc:
         raise BrokerUnavailable("Redis does not answer.", problem=str(exc)) from exc

@@ -144,6 +144,7 @@ def registered(as_json: JsonFlag = False) -> None:
                 "hard_limit_s": actor.options["time_limit"] / 1000,
                 "max_lateness_s": job.max_lateness_s,
                 "is_inline_safe": job.is_inline_safe,
+                "fallback": job.fallback,
                 "description": (inspect_module.getdoc(actor.fn) or "").partition("\n")[0],
             }
         )
@@ -172,7 +173,7 @@ def stats(
     ] = "24h",
     as_json: JsonFlag = False,
 ) -> None:
-    """Say for each job what became of its runs, how long they took, and when it last went well."""
+    """Say for each job who executed its runs, what became of them, how long they took, and when it last went well."""
     settings = open_settings()
     moment = parse_since(since, settings, now=datetime.now(UTC))
     found = summarise_jobs(get_engine(), since=moment)
@@ -184,7 +185,17 @@ def stats(
             item.job,
             *(
                 str(n)
-                for n in (item.runs, item.succeeded, item.skipped, item.partial, item.failed, item.dropped, item.open)
+                for n in (
+                    item.runs,
+                    item.by_worker,
+                    item.inline,
+                    item.succeeded,
+                    item.skipped,
+                    item.partial,
+                    item.failed,
+                    item.dropped,
+                    item.open,
+                )
             ),
             format_duration(item.median_s),
             format_duration(item.p95_s),
@@ -195,6 +206,8 @@ def stats(
     columns = (
         "job",
         ">runs",
+        ">worker",
+        ">inline",
         ">succeeded",
         ">skipped",
         ">partial",

@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     pool_size: int = _setting(
         "K9OPS_POOL_SIZE",
         5,
-        "Connections to PostgreSQL that a process keeps; as many again under load.",
+        "A process opens at most twice as many connections to PostgreSQL, as it needs them, and keeps them.",
         ge=1,
         le=100,
     )
@@ -150,6 +150,20 @@ class Settings(BaseSettings):
         unit="s",
         ge=1,
         le=3600,
+    )
+    send_timeout_s: float = _setting(
+        "K9OPS_SEND_TIMEOUT_S",
+        0.2,
+        "Longest wait of `enqueue` for Redis; after that the job's fallback holds until Redis answers again.",
+        unit="s",
+        ge=0.02,
+        le=60,
+    )
+    inline_fallback: bool = _setting(
+        "K9OPS_INLINE_FALLBACK",
+        True,
+        "Let `enqueue` execute a job in its caller while Redis is away, where the job declares it; `off` when workers"
+        " do everything.",
     )
     result_ttl_s: int = _setting(
         "K9OPS_RESULT_TTL_S",

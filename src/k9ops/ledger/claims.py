@@ -8,6 +8,7 @@ All moments come from PostgreSQL's clock.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,30 +20,28 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from k9ops.db.audit import AuditEvent, append_event
-from k9ops.db.engine import database_errors
+from k9ops.db.engine import database_errors, execute_alone
 from k9ops.db.storable import make_storable
 from k9ops.errors import DatabaseUnavailable
-from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run, run_from_row
+from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run
 from k9ops.ledger.requests import insert_run
 
 _CHANGING_STATES = frozenset({"succeeded", "partial"})
-# They run all day and change nothing but the ledger's own bookkeeping.
-_CHANGELESS_JOBS = frozenset({"canary", "relay_outbox", "rescue_runs"})
 
-_CLAIM = text(f"""
+_CLAIM = f"""
     UPDATE k9ops.run SET
-        state = 'running', attempt = attempt + 1, path = :path, started_at = coalesce(started_at, now()),
-        lease_owner = :owner, lease_expires_at = now() + make_interval(secs => :lease_s),
+        state = 'running', attempt = attempt + 1, path = %(path)s, started_at = coalesce(started_at, now()),
+        lease_owner = %(owner)s, lease_expires_at = now() + make_interval(secs => %(lease_s)s),
         progress = NULL, message = NULL, error_class = NULL, traceback = NULL
-    WHERE id = :id AND state IN ('queued', 'retrying') AND due_at <= now()
+    WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at <= now()
       AND (expires_at IS NULL OR started_at IS NOT NULL OR expires_at > now())
     RETURNING {RUN_COLUMNS}
-""")
+"""
 
 # A message that comes before its run is due is spent; the relay sends another when the time has come.
-_LEAVE_TO_RELAY = text("""
-    UPDATE k9ops.run SET sent_at = NULL WHERE id = :id AND state IN ('queued', 'retrying') AND due_at > now()
-""")
+_LEAVE_TO_RELAY = """
+    UPDATE k9ops.run SET sent_at = NULL WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at > now()
+"""
 
 _RENEW = text("""
     UPDATE k9ops.run SET
@@ -74,6 +73,9 @@ _FINISH = text(
 """
     )
 )
+
+# A run without follow-ups, as most are, ends by one statement.
+_FINISH_ALONE = re.sub(r":(\w+)", r"%(\1)s", _FINISH.text)
 
 # A run whose cancellation was asked for meanwhile ends instead of waiting for another attempt.
 _WAIT_AGAIN = """
@@ -127,12 +129,12 @@ def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, 
     """
     claim_owner = f"{owner}/{secrets.token_hex(4)}"
     values = {"id": run_id, "owner": claim_owner, "lease_s": lease_s, "path": path}
-    with database_errors(), engine.begin() as connection:
-        row = connection.execute(_CLAIM, values).mappings().first()
-        if row is None:
-            connection.execute(_LEAVE_TO_RELAY, {"id": run_id})
+    with database_errors():
+        rows = execute_alone(engine, _CLAIM, values)
+        if not rows:
+            execute_alone(engine, _LEAVE_TO_RELAY, {"id": run_id})
             return None
-    return Claim(run_from_row(row), claim_owner)
+    return Claim(Run(*rows[0]), claim_owner)
 
 
 def renew_leases(
@@ -168,6 +170,7 @@ def finish_run(
     error_class: str | None = None,
     traceback: str | None = None,
     follow_ups: Sequence[NewRun] = (),
+    is_audited: bool = True,
 ) -> bool:
     """Record how a run ended, the runs that follow from it, and the audit entry, in one transaction.
 
@@ -184,12 +187,16 @@ def finish_run(
         "error_class": error_class,
         "traceback": traceback,
     }
+    has_changed = is_audited and state in _CHANGING_STATES
+    if not follow_ups and not has_changed:
+        with database_errors():
+            return bool(execute_alone(engine, _FINISH_ALONE, _describe_end(claim, values)))
     with database_errors(), engine.begin() as connection:
         if not _give_up(connection, _FINISH, claim, values):
             return False
         for new in follow_ups:
             insert_run(connection, new, is_sent=False)
-        if state in _CHANGING_STATES and claim.run.job not in _CHANGELESS_JOBS:
+        if has_changed:
             after = {"state": state, "message": message, "evidence": dict(evidence or {})}
             _append_conclusion(connection, claim, after)
     return True
@@ -245,6 +252,9 @@ def _append_conclusion(connection: Connection, claim: Claim, after: Mapping[str,
 
 
 def _give_up(connection: Connection, statement: Any, claim: Claim, values: Mapping[str, Any]) -> bool:
-    keys = {"id": claim.run.id, "owner": claim.owner}
+    return connection.execute(statement, _describe_end(claim, values)).first() is not None
+
+
+def _describe_end(claim: Claim, values: Mapping[str, Any]) -> dict[str, Any]:
     storable = {name: make_storable(value) for name, value in values.items()}
-    return connection.execute(statement, {**keys, **storable}).first() is not None
+    return {"id": claim.run.id, "owner": claim.owner, **storable}

@@ -20,7 +20,7 @@ _TAKE = text(f"""
         SELECT id FROM k9ops.run
         WHERE state IN ('queued', 'retrying') AND due_at <= now()
           AND (expires_at IS NULL OR started_at IS NOT NULL OR expires_at > now())
-          AND (sent_at IS NULL OR sent_at < now() - make_interval(secs => greatest(
+          AND (sent_at IS NULL OR :with_resends AND sent_at < now() - make_interval(secs => greatest(
                 CASE WHEN queue = ANY(CAST(:backlogged AS text[])) THEN {_BACKLOG_RESEND_AFTER_S} ELSE 0 END,
                 :resend_after_s * power(2, least(sends, 7) - 1))))
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
@@ -29,7 +29,12 @@ _TAKE = text(f"""
 
 
 def take_unsent_runs(
-    engine: Engine, *, resend_after_s: float, backlogged: Collection[str] = (), limit: int = 500
+    engine: Engine,
+    *,
+    resend_after_s: float,
+    backlogged: Collection[str] = (),
+    with_resends: bool = True,
+    limit: int = 500,
 ) -> list[Run]:
     """Mark runs as sent and return them; the caller sends their messages.
 
@@ -37,12 +42,18 @@ def take_unsent_runs(
         engine: The database.
         resend_after_s: Seconds after which a sent run that nobody claimed is sent again.
         backlogged: Queues that have messages waiting.
+        with_resends: Whether runs that were sent before are taken too.
         limit: At most this many.
 
     Returns:
         Runs in the order in which they are due. Two callers never get the same run.
     """
-    values = {"resend_after_s": resend_after_s, "backlogged": list(backlogged), "limit": limit}
+    values = {
+        "resend_after_s": resend_after_s,
+        "backlogged": list(backlogged),
+        "limit": limit,
+        "with_resends": with_resends,
+    }
     with database_errors(), engine.begin() as connection:
         runs = [run_from_row(row) for row in connection.execute(_TAKE, values).mappings()]
     return sorted(runs, key=lambda run: run.due_at)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from k9ops.db.audit import AuditEvent, append_event
-from k9ops.db.engine import database_errors
+from k9ops.db.engine import database_errors, open_autocommit
 from k9ops.errors import RunNotFound, RunStateConflict
 from k9ops.ledger.model import PERSONS_TRIGGERS, RUN_COLUMNS, NewRun, Run, run_from_row
 
@@ -37,10 +37,10 @@ _FIND_TWIN = text("""
 
 
 def insert_run(connection: Connection, new: NewRun, *, is_sent: bool) -> bool:
-    """Record a run in the caller's transaction, with an audit entry if a person asks for it.
+    """Record a run on the caller's connection, with an audit entry if a person asks for it.
 
     Args:
-        connection: In a transaction.
+        connection: In a transaction, or, when no person asks, one that commits each statement.
         new: The run.
         is_sent: True when the caller sends its message itself; False leaves that to the relay.
 
@@ -85,7 +85,8 @@ def record_run(engine: Engine, new: NewRun, *, is_sent: bool) -> bool:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    with database_errors(), engine.begin() as connection:
+    is_audited = new.trigger in PERSONS_TRIGGERS
+    with database_errors(), engine.begin() if is_audited else open_autocommit(engine) as connection:
         return insert_run(connection, new, is_sent=is_sent)
 
 
@@ -100,14 +101,26 @@ def record_unless_open(engine: Engine, new: NewRun, *, is_sent: bool) -> uuid.UU
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    params = json.dumps(dict(new.params), ensure_ascii=False)
     with database_errors(), engine.begin() as connection:
-        connection.execute(LOCK_TWINS, {"job": new.job, "params": params})
-        twin = {"job": new.job, "params": params, "requested_by": new.requested_by}
-        found: uuid.UUID | None = connection.scalar(_FIND_TWIN, twin)
+        lock_twins(connection, new)
+        found = find_twin(connection, new)
         if found is None:
             insert_run(connection, new, is_sent=is_sent)
         return found
+
+
+def lock_twins(connection: Connection, new: NewRun) -> None:
+    """Keep other callers from recording a run of the same job and parameters until the transaction ends."""
+    params = json.dumps(dict(new.params), ensure_ascii=False)
+    connection.execute(LOCK_TWINS, {"job": new.job, "params": params})
+
+
+def find_twin(connection: Connection, new: NewRun) -> uuid.UUID | None:
+    """Return the id of the open run of the same job, parameters and requester, None without one."""
+    params = json.dumps(dict(new.params), ensure_ascii=False)
+    twin = {"job": new.job, "params": params, "requested_by": new.requested_by}
+    found: uuid.UUID | None = connection.scalar(_FIND_TWIN, twin)
+    return found
 
 
 def get_run(engine: Engine, run_id: uuid.UUID) -> Run:

@@ -18,6 +18,8 @@ _JOBS = text("""
         count(*) FILTER (WHERE created_at >= :since AND state = 'partial') AS partial,
         count(*) FILTER (WHERE created_at >= :since AND state = 'failed') AS failed,
         count(*) FILTER (WHERE created_at >= :since AND state IN ('cancelled', 'expired')) AS dropped,
+        count(*) FILTER (WHERE created_at >= :since AND path = 'worker') AS by_worker,
+        count(*) FILTER (WHERE created_at >= :since AND path = 'inline') AS inline,
         count(*) FILTER (WHERE state IN ('queued', 'running', 'retrying')) AS open,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - started_at))
             FILTER (WHERE created_at >= :since) AS median_s,
@@ -54,6 +56,8 @@ class JobStatistics:
         partial: Usable, but incomplete.
         failed: Without a result.
         dropped: Cancelled or expired.
+        by_worker: Executed, the last time, by a worker.
+        inline: Executed, the last time, in the process that asked.
         open: Not ended now, whenever they were created.
         median_s: Of the time from start to end; None without one.
         p95_s: 95th percentile of it.
@@ -68,6 +72,8 @@ class JobStatistics:
     partial: int
     failed: int
     dropped: int
+    by_worker: int
+    inline: int
     open: int
     median_s: float | None
     p95_s: float | None

@@ -223,16 +223,20 @@ def test_enqueue_run_leaves_the_run_to_the_relay_when_redis_is_away(
 @contextmanager
 def redis_away(broker: K9opsRedisBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Point the broker's connections at a port where nobody listens."""
-    pool = broker.client.connection_pool
-    port = pool.connection_kwargs["port"]
-    pool.disconnect()
-    monkeypatch.setitem(pool.connection_kwargs, "port", 1)
-    pool.reset()
+    pools = [client.connection_pool for client in (broker.client, broker.sender)]
+    port = pools[0].connection_kwargs["port"]
+
+    def move(new_port: int) -> None:
+        for pool in pools:
+            pool.disconnect()
+            monkeypatch.setitem(pool.connection_kwargs, "port", new_port)
+            pool.reset()
+
+    move(1)
     try:
         yield
     finally:
-        monkeypatch.setitem(pool.connection_kwargs, "port", port)
-        pool.reset()
+        move(port)
 
 
 def test_enqueue_run_executes_inline_only_what_is_declared_safe(
@@ -503,3 +507,23 @@ def test_relay_unsent_runs_leaves_the_rest_when_its_time_is_over(
     assert relay_unsent_runs(engine, broker, resend_after_s=60, budget_s=-1) == 0
     assert all(run.sent_at is None for run in list_runs(engine))
     assert relay_unsent_runs(engine, broker, resend_after_s=60) == 3
+
+
+def test_result_and_progress_of_a_job_that_takes_longer_than_five_seconds(
+    engine: Engine, broker: K9opsRedisBroker
+) -> None:
+    """redis-py 8 gives up an answer after five seconds unless it is told otherwise."""
+
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def slow() -> Outcome:
+        current_execution().report_progress(1, 2, "halves")
+        threading.Event().wait(5.5)
+        return Outcome("succeeded", "Done.", {"n": 1})
+
+    message = slow.send()
+    with working(broker):
+        run_id = uuid.UUID(message.message_id)
+        wait_for(lambda: get_run(engine, run_id).progress == {"done": 1, "total": 2, "unit": "halves"})
+        result = message.get_result(block=True, timeout=DEADLINE_S * 1000)
+    assert result["evidence"] == {"n": 1}
+    assert get_run(engine, run_id).attempt == 1

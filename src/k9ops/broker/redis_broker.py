@@ -1,0 +1,183 @@
+"""Dramatiq's Redis broker with wake-ups, with batches, and without delayed messages in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.common import current_millis, dq_name
+
+from k9ops.broker.breaker import CircuitBreaker
+from k9ops.broker.capacity import Capacity
+from k9ops.broker.consumer import Gate, WokenConsumer
+
+#: Message option that says: the ledger has this run already.
+RECORDED_OPTION = "k9ops_recorded"
+
+_MOST_TOKENS = 32
+_NO_ACTOR_RANK = 1_000_000
+
+# Keys: list of the queue, its messages, the unacknowledged of this process, tokens. First argument: most tokens.
+_PUT_BACK = """
+local count = 0
+for i = #ARGV, 2, -1 do
+    if redis.call("srem", KEYS[3], ARGV[i]) > 0 and redis.call("hexists", KEYS[2], ARGV[i]) > 0 then
+        redis.call("lpush", KEYS[1], ARGV[i])
+        redis.call("rpush", KEYS[4], "1")
+        count = count + 1
+    end
+end
+redis.call("ltrim", KEYS[4], 0, ARGV[1] - 1)
+return count
+"""
+
+
+class K9opsRedisBroker(RedisBroker):
+    """Dramatiq's Redis broker; what it stores for a message is the same.
+
+    Beside each queue there is a short list of tokens. Who enqueues adds one, and a worker process with a free thread
+    waits for one, so that a message is fetched within a round trip. A token carries nothing: a queue is also looked
+    at now and then without one.
+
+    Args:
+        sender: A client that gives up soon, for requests that a person waits for; None for the ordinary one.
+        **options: As of Dramatiq's broker.
+
+    Attributes:
+        capacity: Of the worker in this process.
+        breaker: Of the requests of this process.
+    """
+
+    def __init__(self, *, sender: redis.Redis | None = None, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self.capacity = Capacity()
+        self.sender = sender or self.client
+        self.breaker = CircuitBreaker(self.sender.ping)
+        self._gates: dict[str, Gate] = {}
+        self._put_back = self.client.register_script(_PUT_BACK)
+
+    @property
+    def consumer_class(self) -> type[WokenConsumer]:
+        """Return the class of this broker's consumers."""
+        return WokenConsumer
+
+    def find_gate(self, queue: str) -> Gate:
+        """Return the gate of a queue, the same for all its consumers in this process."""
+        gate = self._gates.setdefault(queue, Gate())
+        ranks = [actor.priority for actor in self.actors.values() if actor.queue_name == queue]
+        self.capacity.set_rank(queue, min(ranks, default=_NO_ACTOR_RANK))
+        return gate
+
+    def ring_all(self) -> None:
+        """Let every consumer of this process look at its queue."""
+        for gate in list(self._gates.values()):
+            gate.bell.set()
+
+    def token_key(self, queue: str) -> str:
+        """Return the key of a queue's tokens; `queue` may be a delay queue."""
+        return f"{self.namespace}:{queue}.wake"
+
+    def wake(self, queue: str, count: int = 1) -> None:
+        """Add tokens for messages that are in a queue."""
+        pipe = self.client.pipeline(transaction=False)
+        self._add_tokens(pipe, queue, count)
+        pipe.execute()
+
+    def put_back_first(self, queue: str, redis_ids: Sequence[str]) -> int:
+        """Put fetched messages back at the head of their queue, in this order, with a token for each.
+
+        Returns:
+            How many: one that has been acknowledged meanwhile is none of them.
+        """
+        name = f"{self.namespace}:{queue}"
+        unacknowledged = f"{self.namespace}:__acks__.{self.broker_id}.{queue}"
+        keys = [name, f"{name}.msgs", unacknowledged, self.token_key(queue)]
+        return int(self._put_back(keys=keys, args=[_MOST_TOKENS, *redis_ids]))
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        """Enqueue a message, unless it is for later and the ledger has its run: the relay sends it then.
+
+        Args:
+            message: It.
+            delay: Earliest start, in milliseconds from now.
+        """
+        was_recorded = RECORDED_OPTION in message.options
+        queue = message.queue_name
+        message = message.copy(options={"redis_message_id": str(uuid4())})
+        if delay is not None:
+            queue = dq_name(queue)
+            message = message.copy(queue_name=queue, options={"eta": current_millis() + delay})
+        self.emit_before("enqueue", message, delay)
+        if delay is None or was_recorded or RECORDED_OPTION not in message.options:
+            self.do_enqueue(queue, message.options["redis_message_id"], message.encode())
+        self.emit_after("enqueue", message, delay)
+        return message
+
+    def close(self) -> None:
+        """Close what this class has opened; a worker's connections end with their threads."""
+        self.breaker.close()
+        self.sender.close()
+        super().close()
+
+    def enqueue_promptly(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
+        """As `enqueue_all`, but give up soon, and at once while Redis is known to be away.
+
+        Raises:
+            RedisError: Redis did not confirm them, or was not asked.
+        """
+        if self.breaker.is_open:
+            raise redis.ConnectionError("Redis did not answer a moment ago.")
+        try:
+            self.enqueue_all(messages, client=self.sender)
+        except (redis.RedisError, OSError) as exc:
+            self.breaker.note_failure(str(exc))
+            raise
+
+    def enqueue_all(self, messages: Sequence[dramatiq.Message[Any]], *, client: redis.Redis | None = None) -> None:
+        """Enqueue messages that the ledger has, in one round trip."""
+        for message in messages:
+            self.declare_queue(message.queue_name)
+        prepared = [message.copy(options={"redis_message_id": str(uuid4())}) for message in messages]
+        for message in prepared:
+            self.emit_before("enqueue", message, None)
+        self._send([(item.queue_name, item.options["redis_message_id"], item.encode()) for item in prepared], client)
+        for message in prepared:
+            self.emit_after("enqueue", message, None)
+
+    def do_enqueue(self, queue: str, redis_id: str, data: bytes) -> None:
+        """Store a message as Dramatiq does, and add a token."""
+        self._send([(queue, redis_id, data)], None)
+
+    def count_waiting(self, queue: str) -> int:
+        """Return how many messages of a queue no worker has fetched yet."""
+        return int(self.client.llen(f"{self.namespace}:{queue}"))
+
+    def find_backlogged(self) -> list[str]:
+        """Return the queues that have messages which no worker has fetched yet."""
+        queues = sorted(self.get_declared_queues())
+        pipe = self.client.pipeline(transaction=False)
+        for queue in queues:
+            pipe.llen(f"{self.namespace}:{queue}")
+        return [queue for queue, count in zip(queues, pipe.execute(), strict=True) if count]
+
+    def _send(self, messages: Sequence[tuple[str, str, bytes]], client: redis.Redis | None) -> None:
+        """Store messages in one transaction: what Dramatiq's script stores, for all of a queue at once."""
+        by_queue: dict[str, dict[Any, Any]] = {}
+        for queue, redis_id, data in messages:
+            by_queue.setdefault(queue, {})[redis_id] = data
+        pipe = (client or self.client).pipeline(transaction=True)
+        for queue, stored in by_queue.items():
+            name = f"{self.namespace}:{queue}"
+            pipe.hset(f"{name}.msgs", mapping=stored)
+            pipe.rpush(name, *stored)
+            self._add_tokens(pipe, queue, len(stored))
+        pipe.execute()
+
+    def _add_tokens(self, pipe: Any, queue: str, count: int) -> None:
+        key = self.token_key(queue)
+        pipe.rpush(key, *["1"] * min(count, _MOST_TOKENS))
+        pipe.ltrim(key, 0, _MOST_TOKENS - 1)
