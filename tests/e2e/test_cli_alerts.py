@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -15,10 +16,17 @@ ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 @pytest.fixture
-def receiver():  # type: ignore[no-untyped-def]
+def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
     yield receiver
     receiver.close()
+
+
+def read_holder(database_url: str) -> str:
+    """Return who went the last round."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT holder FROM k9ops.watchman").fetchone()
+    return str(row[0]) if row else ""
 
 
 def test_watch_tells_what_is_wrong_and_that_it_is_over(k9ops: Command, receiver: Receiver, database_url: str) -> None:
@@ -37,6 +45,10 @@ def test_watch_tells_what_is_wrong_and_that_it_is_over(k9ops: Command, receiver:
         assert process.wait(timeout=60) == 130
     kinds = [(item["kind"], item["rule"], item["subject"]) for item in receiver.at("webhook")]
     assert kinds == [("alert", "run_failed", "verify_backup"), ("recovery", "run_failed", "verify_backup")]
+    for service in (k9ops.worker(), k9ops.scheduler(until="scheduler.started")):
+        before = read_holder(database_url)
+        with service:
+            wait_for(lambda before=before: read_holder(database_url) != before)
     done = k9ops("alerts", "test", K9OPS_ALERT_SLACK_URL="http://127.0.0.1:1/secret", code=1)
     assert "webhook  ok" in done.stdout
     assert "No answer: ConnectionError." in done.stdout
@@ -48,6 +60,7 @@ def test_changes_are_audited_with_who_where_and_why_and_the_chain_is_proven(k9op
     run = k9ops.json("enqueue", "canary", "--reason", "a look")["run"]
     k9ops("runs", "cancel", run["id"], "--reason", "enough")
     k9ops("alerts", "mute", "run_failed", "--hours", "2", "--reason", "the server moves")
+    assert "no role 'nobody'" in k9ops("db", "upgrade", "--service-role", "nobody", code=2).stderr
     assert "There is no rule 'nonsense'" in k9ops("alerts", "mute", "nonsense", code=2).stderr
     events = k9ops.json("audit", "list")["events"]
     assert [(item["action"], item["target_type"], item["reason"]) for item in events] == [

@@ -105,7 +105,12 @@ audit_event = Table(
     Column("reason", Text),
     Column("previous_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
-    Index("audit_event_target", "target_type", "target_id"),
+    Index(
+        "audit_event_target",
+        "target_type",
+        "target_id",
+        postgresql_where=text("target_type <> 'daily_schedule'"),
+    ),
 )
 """One row for each thing that a job or a person changed: who, from where, what, why, and how it was before and after.
 
