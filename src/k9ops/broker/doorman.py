@@ -128,10 +128,10 @@ def _give_back_waiting(broker: K9opsRedisBroker, worker: dramatiq.Worker) -> Non
             break
         by_queue[item.message.queue_name].append(item)
     for queue, items in by_queue.items():
-        consumer: Any = worker.consumers[queue].consumer
         try:
+            consumer: Any = worker.consumers[queue].consumer
             consumer.give_back([item.message for item in items])
-        except (redis.RedisError, OSError):
+        except Exception:
             for item in items:
                 worker.work_queue.put(item)
             raise

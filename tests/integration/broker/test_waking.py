@@ -9,6 +9,7 @@ from typing import Any
 
 import dramatiq
 import pytest
+import redis
 from sqlalchemy import Engine
 from tests.integration.broker.test_worker import send, wait_for_end, working
 from tests.processes import DEADLINE_S, wait_for
@@ -216,3 +217,28 @@ def test_worker_keeps_its_connections(engine: Engine, broker: K9opsRedisBroker, 
         for item in runs:
             wait_for_end(engine, item.run_id)
     assert len(sessions) <= 10
+
+
+@pytest.mark.usefixtures("no_resend")
+def test_message_that_cannot_be_given_back_is_executed_here(
+    engine: Engine, broker: K9opsRedisBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, refused = threading.Event(), threading.Event()
+
+    def wait_long() -> Outcome:
+        assert may_end.wait(DEADLINE_S)
+        return Outcome("succeeded", "Waited.", {"n": 1})
+
+    def refuse(*_: Any) -> int:
+        refused.set()
+        raise redis.ConnectionError("refused")
+
+    long = dramatiq.actor(wait_long, broker=broker, queue_name="tests")
+    short = dramatiq.actor(touch, broker=broker, queue_name="tests")
+    monkeypatch.setattr(broker, "put_back_first", refuse)
+    broker.capacity.note_duration(0.0)
+    sent = [send(engine, broker, actor) for actor in (long, short)]
+    with working(broker, threads=1):
+        assert refused.wait(DEADLINE_S)
+        may_end.set()
+        assert [wait_for_end(engine, run_id).attempt for run_id in sent] == [1, 1]
