@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +50,7 @@ def tell_outage(settings: Settings, channels: Mapping[str, Send], problem: str, 
 
 def tell_return(settings: Settings, channels: Mapping[str, Send], *, now: datetime) -> bool:
     """Tell that PostgreSQL is back, if people were told that it was away. Return whether they were."""
-    if not _path(settings).exists():
+    if not any(path.exists() for path in _paths(settings)):
         return False
     with _state(settings) as state:
         began, told_at = state.pop("began_at", None), state.pop("told_at", None)
@@ -78,17 +79,26 @@ def _is_window(settings: Settings, now: datetime) -> bool:
     return any(window.covers(now, settings.zone) for window in settings.maintenance_windows)
 
 
-def _path(settings: Settings) -> Path:
-    return settings.state_dir / "outage.json"
+def _paths(settings: Settings) -> tuple[Path, Path]:
+    """Return where the note stands: a container's own file system often takes nothing but temporary files."""
+    return settings.state_dir / "outage.json", Path(tempfile.gettempdir()) / f"k9ops-outage-{os.getuid()}.json"
+
+
+def _open_note(settings: Settings) -> int:
+    usual, temporary = _paths(settings)
+    # Nobody else's link in a folder that everybody may write to.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        usual.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(usual, flags, 0o600)
+    except OSError:
+        return os.open(temporary, flags, 0o600)
 
 
 @contextlib.contextmanager
 def _state(settings: Settings) -> Iterator[dict[str, Any]]:
     """Hold the machine's note of the outage; whoever waits for it sees what was told."""
-    path = _path(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+    with os.fdopen(_open_note(settings), "r+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             state = json.loads(file.read() or "{}")

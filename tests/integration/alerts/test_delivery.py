@@ -152,6 +152,20 @@ def test_outage_of_postgresql_is_told_once_by_each_machine_and_its_end_too(stage
     assert stage.told("notification") == []
 
 
+def test_outage_is_noted_among_temporary_files_where_the_folder_takes_none(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    closed = tmp_path / "no folder"
+    closed.write_text("")
+    settings = stage.settings.model_copy(update={"state_dir": closed / "state"})
+    channels = build_channels(settings, stage.engine)
+    told = [tell_outage(settings, channels, "away", now=NOON + timedelta(minutes=minutes)) for minutes in (0, 6, 7)]
+    assert told == [False, True, False]
+    assert tell_return(settings, channels, now=NOON + timedelta(minutes=8))
+    assert stage.told("webhook") == ["alert database_away:", "recovery database_away:"]
+
+
 def test_outage_that_ends_within_the_grace_is_not_told(stage: Stage) -> None:
     channels = build_channels(stage.settings, stage.engine)
     for minutes in (0, 4):
