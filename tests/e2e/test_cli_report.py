@@ -3,10 +3,12 @@ from __future__ import annotations
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from tests.e2e.conftest import Command, wait_for
+from tests.mail_server import running_mail_server
 
 from k9ops.cli.services import plan_workers
 
@@ -146,3 +148,30 @@ def test_open_without_a_viewer_is_refused_before_anything_is_recorded(k9ops: Com
     refused = k9ops("report", "create", "projects", "--here", "--open", code=2, PATH=str(nothing))
     assert "this machine has no program to show files with" in refused.stderr
     assert k9ops.json("runs", "list")["runs"] == []
+
+
+def test_each_recipient_has_a_run_and_nobody_gets_a_second_copy(k9ops: Command, tmp_path: Path) -> None:
+    refused = "away@example.org"
+    with running_mail_server(tmp_path) as box:
+        box.rcpt_answers[refused] = "550 unknown"
+        k9ops.environment |= {"K9OPS_SMTP_URL": box.url, "K9OPS_SMTP_FROM": "k9@example.org"}
+        to = [part for name in ("a@example.org", refused, "b@example.org") for part in ("--to", name)]
+        with k9ops.worker():
+            made = k9ops.json("report", "create", "dogs", "--format", "csv", *to, "--wait")["run"]
+            runs = wait_for(lambda: find_ended_deliveries(k9ops))
+            assert {run["params"]["recipient"]: run["state"] for run in runs} == {
+                "a@example.org": "succeeded", refused: "failed", "b@example.org": "succeeded",
+            }  # fmt: skip
+            assert {run["parent_id"] for run in runs} == {made["id"]}
+            box.rcpt_answers.clear()
+            (failed,) = [run for run in runs if run["state"] == "failed"]
+            k9ops("runs", "retry", failed["id"])
+            wait_for(lambda: len(box.taken) == 3)
+            wait_for(lambda: {run["state"] for run in find_ended_deliveries(k9ops)} == {"succeeded"})
+        assert sorted(address for address, _ in box.taken) == ["a@example.org", refused, "b@example.org"]
+    assert not [name for name in ("a@example.org", refused, "b@example.org") if name in k9ops.log("worker")]
+
+
+def find_ended_deliveries(k9ops: Command) -> list[dict[str, Any]]:
+    runs = k9ops.json("runs", "list", "--job", "deliver_report")["runs"]
+    return runs if len(runs) == 3 and all(run["finished_at"] for run in runs) else []
