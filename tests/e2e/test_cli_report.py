@@ -155,12 +155,12 @@ def test_each_recipient_has_a_run_and_nobody_gets_a_second_copy(k9ops: Command, 
     with running_mail_server(tmp_path) as box:
         box.rcpt_answers[refused] = "550 unknown"
         k9ops.environment |= {"K9OPS_SMTP_URL": box.url, "K9OPS_SMTP_FROM": "k9@example.org"}
-        to = [part for name in ("a@example.org", refused, "b@example.org") for part in ("--to", name)]
+        to = [part for name in ("first@example.org", refused, "third@example.org") for part in ("--to", name)]
         with k9ops.worker():
             made = k9ops.json("report", "create", "dogs", "--format", "csv", *to, "--wait")["run"]
             runs = wait_for(lambda: find_ended_deliveries(k9ops))
             assert {run["params"]["recipient"]: run["state"] for run in runs} == {
-                "a@example.org": "succeeded", refused: "failed", "b@example.org": "succeeded",
+                "first@example.org": "succeeded", refused: "failed", "third@example.org": "succeeded",
             }  # fmt: skip
             assert {run["parent_id"] for run in runs} == {made["id"]}
             box.rcpt_answers.clear()
@@ -168,8 +168,8 @@ def test_each_recipient_has_a_run_and_nobody_gets_a_second_copy(k9ops: Command, 
             k9ops("runs", "retry", failed["id"])
             wait_for(lambda: len(box.taken) == 3)
             wait_for(lambda: {run["state"] for run in find_ended_deliveries(k9ops)} == {"succeeded"})
-        assert sorted(address for address, _ in box.taken) == ["a@example.org", refused, "b@example.org"]
-    assert not [name for name in ("a@example.org", refused, "b@example.org") if name in k9ops.log("worker")]
+        assert sorted(address for address, _ in box.taken) == ["first@example.org", refused, "third@example.org"]
+    assert not [name for name in ("first@example.org", refused, "third@example.org") if name in k9ops.log("worker")]
 
 
 def find_ended_deliveries(k9ops: Command) -> list[dict[str, Any]]:
