@@ -14,6 +14,7 @@ import requests
 from pydantic import SecretStr
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 
 from k9ops.config.settings import Settings
 from k9ops.config.smtp import split_addresses
@@ -107,6 +108,13 @@ def _as_text(content: Mapping[str, Any]) -> str:
 
 def _notify_admins(engine: Engine, content: Mapping[str, Any], key: str) -> None:
     """Write a notification for every active general admin; the key makes a second try write none twice."""
+    try:
+        _write_notifications(engine, content, key)
+    except DBAPIError as exc:
+        raise AlertUndelivered(f"PostgreSQL refused: {type(exc.orig).__name__}.") from exc
+
+
+def _write_notifications(engine: Engine, content: Mapping[str, Any], key: str) -> None:
     with database_errors(), engine.begin() as connection:
         schema = inspect_application(connection)
         if schema.generation is None:

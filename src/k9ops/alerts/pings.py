@@ -14,8 +14,11 @@ _TAIL_CHARACTERS = 8_000
 
 _MOVED = text("""
     SELECT id, job, state, started_at, finished_at, message, traceback FROM k9ops.run
-    WHERE (started_at > :since AND started_at <= :now) OR (finished_at > :since AND finished_at <= :now)
-    ORDER BY coalesce(finished_at, started_at)
+    WHERE job = ANY(:jobs) AND finished_at > :since AND finished_at <= :now
+    UNION ALL
+    SELECT id, job, state, started_at, NULL, message, traceback FROM k9ops.run
+    WHERE job = ANY(:jobs) AND state IN ('running', 'retrying') AND started_at > :since AND started_at <= :now
+    ORDER BY finished_at NULLS LAST, started_at
 """)
 
 
@@ -27,11 +30,10 @@ def find_pings(
     A run that began and ended since then has both. `skipped` is a success: there was nothing to do. One that was
     cancelled has no end: what was meant to be done was not.
     """
-    if not settings.has_ping_urls:
+    jobs = settings.pinged_jobs
+    if not jobs:
         return
-    for row in connection.execute(_MOVED, {"since": since, "now": now}).all():
-        if settings.ping_url_of(row.job) is None:
-            continue
+    for row in connection.execute(_MOVED, {"jobs": list(jobs), "since": since, "now": now}).all():
         ping = {"job": row.job, "run_id": str(row.id)}
         if row.started_at is not None and since < row.started_at <= now:
             yield ping | {"signal": "start"}
@@ -42,5 +44,5 @@ def find_pings(
                 words = "\n".join(filter(None, (row.message, row.traceback)))
                 yield ping | {"signal": "fail", "body": words[-_TAIL_CHARACTERS:]}
     # The watchman's own heart: this one stops when nobody goes the rounds any more.
-    if settings.ping_url_of("watchman") is not None:
+    if "watchman" in jobs:
         yield {"job": "watchman", "signal": "success"}

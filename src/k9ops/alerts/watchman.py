@@ -17,6 +17,7 @@ from k9ops.config.settings import Settings
 from k9ops.errors import DatabaseUnavailable
 
 _LOG = get_logger("k9ops.alerts")
+_PATIENCE_S = 5.0
 
 
 class Watchman(threading.Thread):
@@ -66,10 +67,10 @@ class Watchman(threading.Thread):
         return went
 
     def stop(self) -> None:
-        """End the thread and wait for it."""
+        """End the thread; a channel that does not answer keeps nobody waiting for long."""
         self._stopped.set()
         if self.is_alive():
-            self.join()
+            self.join(timeout=_PATIENCE_S)
 
     def _is_news(self, problem: str) -> bool:
         """Tell whether a problem is another than at the last round: it is logged once."""

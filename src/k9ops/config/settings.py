@@ -664,9 +664,9 @@ class Settings(BaseSettings):
         return parse_windows(self.alert_maintenance)
 
     @property
-    def has_ping_urls(self) -> bool:
-        """Whether any dead man's switch is pinged."""
-        return bool(self.ping_urls.get_secret_value())
+    def pinged_jobs(self) -> tuple[str, ...]:
+        """Jobs that have a dead man's switch; `watchman` is the watchman himself."""
+        return tuple(part.partition("=")[0] for part in _split_names(self.ping_urls.get_secret_value()))
 
     def ping_url_of(self, job: str) -> str | None:
         """Return the URL of a job's dead man's switch, which is a secret; None when it has none."""

@@ -80,6 +80,7 @@ run = Table(
     Index("run_open_due", "due_at", postgresql_where=text("state IN ('queued', 'retrying')")),
     Index("run_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
     Index("run_created", "created_at", "id"),
+    Index("run_job_finished", "job", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     Index("run_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
 )
 """One row a run: what was asked for, by whom, and how it ended.

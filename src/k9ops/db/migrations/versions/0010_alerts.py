@@ -13,7 +13,14 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create tables `incident`, `alert_message`, `alert_mute` and `watchman`."""
+    """Create tables `incident`, `alert_message`, `alert_mute` and `watchman`, and the index that each round reads."""
+    op.create_index(
+        "run_job_finished",
+        "run",
+        ["job", "finished_at"],
+        schema="k9ops",
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
+    )
     op.create_table(
         "incident",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
