@@ -18,7 +18,7 @@ from k9ops.broker.log_context import LogContext
 from k9ops.broker.metrics import build_metrics
 from k9ops.broker.recorder import RunRecorder
 from k9ops.broker.redis_broker import K9opsRedisBroker
-from k9ops.broker.results import OutcomeEncoder, RunResults
+from k9ops.broker.results import OutcomeEncoder, RunResultBackend, RunResults
 from k9ops.config.settings import Settings, get_settings
 
 _DAY_MS = 86_400_000
@@ -71,7 +71,7 @@ def build_redis_client(
 
 def build_broker(settings: Settings) -> K9opsRedisBroker:
     """Return a broker for the settings' Redis; nothing is connected yet."""
-    results = RedisBackend(
+    results = RunResultBackend(
         client=build_redis_client(settings.effective_result_url, settings, socket_timeout_s=_RESULT_SOCKET_TIMEOUT_S),
         encoder=OutcomeEncoder(),
     )

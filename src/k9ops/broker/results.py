@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from typing import Any
 
 import dramatiq
+import redis
 from dramatiq.encoder import Encoder
-from dramatiq.results import Results
+from dramatiq.results import Results, ResultTimeout
+from dramatiq.results.backends.redis import RedisBackend
 
 from k9ops.outcome import Outcome
+
+_LONGEST_WAIT_MS = 60_000
+
+# What Dramatiq stores: a list of one element, which readers turn round.
+_STORE = """
+redis.call("del", KEYS[1])
+redis.call("lpush", KEYS[1], ARGV[1])
+redis.call("pexpire", KEYS[1], ARGV[2])
+"""
 
 
 class OutcomeEncoder(Encoder):
@@ -22,6 +35,37 @@ class OutcomeEncoder(Encoder):
     def decode(self, data: bytes) -> Any:
         """Return the value of UTF-8 JSON."""
         return json.loads(data)
+
+
+class RunResultBackend(RedisBackend):
+    """Dramatiq's results in Redis, stored by one command, and waited for as long as the caller likes."""
+
+    def __init__(self, *, client: redis.Redis, encoder: Encoder) -> None:
+        super().__init__(client=client, encoder=encoder)  # type: ignore[no-untyped-call]
+        self._script = client.register_script(_STORE)
+
+    def get_result(self, message: Any, *, block: bool = False, timeout: int | None = None) -> Any:
+        """Return a result.
+
+        Args:
+            message: Its message.
+            block: Wait for it.
+            timeout: For how long, in milliseconds; None is Dramatiq's ten seconds. May be longer than what the client
+                waits for one answer.
+
+        Raises:
+            ResultMissing: There is none, and it is not waited for.
+            ResultTimeout: There is none in time.
+        """
+        ends_at_s = time.monotonic() + (timeout or 0) / 1000
+        while block and timeout is not None and timeout > _LONGEST_WAIT_MS:
+            with contextlib.suppress(ResultTimeout):
+                return super().get_result(message, block=True, timeout=_LONGEST_WAIT_MS)  # type: ignore[no-untyped-call]
+            timeout = max(1000, int((ends_at_s - time.monotonic()) * 1000))
+        return super().get_result(message, block=block, timeout=timeout)  # type: ignore[no-untyped-call]
+
+    def _store(self, message_key: str, result: Any, ttl: int) -> None:
+        self._script(keys=[message_key], args=[self.encoder.encode(result), ttl])
 
 
 class RunResults(Results):

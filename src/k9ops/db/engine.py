@@ -144,7 +144,7 @@ def execute_alone(engine: Engine, statement: str, values: Mapping[str, Any]) -> 
     try:
         session.autocommit = True
         cursor = session.execute(statement, values)
-        rows = cursor.fetchall() if cursor.description else []
+        rows = cursor.fetchall() if cursor.pgresult.nfields else []
         session.autocommit = False
         is_clean = True
         return rows

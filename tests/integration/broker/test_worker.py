@@ -13,9 +13,11 @@ import dramatiq
 import psycopg
 import pytest
 import redis
+from dramatiq.results import ResultTimeout
 from sqlalchemy import Engine, text
 from tests.processes import DEADLINE_S, wait_for
 
+from k9ops.broker import results
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.inline import execute_inline, record_inline_run
@@ -510,7 +512,7 @@ def test_relay_unsent_runs_leaves_the_rest_when_its_time_is_over(
 
 
 def test_result_and_progress_of_a_job_that_takes_longer_than_five_seconds(
-    engine: Engine, broker: K9opsRedisBroker
+    engine: Engine, broker: K9opsRedisBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """redis-py 8 gives up an answer after five seconds unless it is told otherwise."""
 
@@ -524,6 +526,10 @@ def test_result_and_progress_of_a_job_that_takes_longer_than_five_seconds(
     with working(broker):
         run_id = uuid.UUID(message.message_id)
         wait_for(lambda: get_run(engine, run_id).progress == {"done": 1, "total": 2, "unit": "halves"})
+        monkeypatch.setattr(results, "_LONGEST_WAIT_MS", 1000)
         result = message.get_result(block=True, timeout=DEADLINE_S * 1000)
+        assert message.get_result() == result
     assert result["evidence"] == {"n": 1}
     assert get_run(engine, run_id).attempt == 1
+    with pytest.raises(ResultTimeout):
+        slow.message().get_result(block=True, timeout=1500)
