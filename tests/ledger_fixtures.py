@@ -23,6 +23,7 @@ def settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: objec
     monkeypatch.setenv("K9OPS_RELAY_INTERVAL_S", "0.05")
     monkeypatch.setenv("K9OPS_LEASE_S", "3")
     monkeypatch.setenv("K9OPS_RESEND_AFTER_S", "1")
+    monkeypatch.setenv("K9OPS_WATCH_INTERVAL_S", "0")
     get_loaded_settings.cache_clear()
     yield get_settings()
     dispose_engine()

@@ -204,6 +204,10 @@ class SecretUnreadable(PermanentError):
     """A sealed value cannot be opened: the key is missing or another one, or the value was altered."""
 
 
+class AlertUndelivered(TransientError):
+    """A channel did not take a message."""
+
+
 class EmbeddedServerFailed(PermanentError):
     """An embedded PostgreSQL or Valkey could not be started."""
 

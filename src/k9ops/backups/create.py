@@ -211,7 +211,7 @@ def _describe(plan: _Plan, writer: ArchiveWriter, sha256: str) -> Manifest:
             plain_size_bytes=writer.plain_size_bytes,
         )
     return Manifest(
-        manifest_version=2 if encryption else 1,
+        manifest_version=3 if snapshot.audit else 2 if encryption else 1,
         backup_id=plan.backup_id,
         database=snapshot.database,
         shape=snapshot.shape,
@@ -230,6 +230,7 @@ def _describe(plan: _Plan, writer: ArchiveWriter, sha256: str) -> Manifest:
         grantees=snapshot.grantees,
         k9ops_version=version("k9ops"),
         encryption=encryption,
+        audit=snapshot.audit,
     )
 
 
@@ -247,7 +248,8 @@ def _publish_with_uploads(settings: Settings, folder: Path, manifest: Manifest, 
             one_off=[one_off] if one_off else [],
             execution=execution,
         )
-        changes = {"manifest_version": 2, "uploads": uploads, "finished_at": datetime.now(UTC)}
+        least_version = max(manifest.manifest_version, 2)
+        changes = {"manifest_version": least_version, "uploads": uploads, "finished_at": datetime.now(UTC)}
         return _publish(folder, manifest.model_copy(update=changes))
 
 

@@ -95,6 +95,8 @@ def compare_with_live(
     execution: Execution,
     actor: str,
     tables: Collection[str] | None = None,
+    origin: str | None = None,
+    reason: str | None = None,
 ) -> Comparison:
     """Compare a database with the live one, each in one snapshot; nobody is blocked.
 
@@ -105,6 +107,8 @@ def compare_with_live(
         execution: Asked whether to stop; told the tables compared.
         actor: Who asks for it; stands in the audit entry.
         tables: Labels of the only tables to look at; None is all.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         DatabaseUnavailable: One of them cannot be reached.
@@ -123,7 +127,7 @@ def compare_with_live(
         "rows_only_restored": sum(change.only_restored or 0 for change in changes),
     }
     log.info("restore.compared", duration_s=done.duration_s, **facts)
-    record_event(live, actor=actor, action="compare", after=facts)
+    record_event(live, actor=actor, action="compare", origin=origin, reason=reason, after=facts)
     return done
 
 

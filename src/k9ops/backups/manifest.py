@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from k9ops.errors import BackupDamaged
 
-MANIFEST_VERSIONS = (1, 2)
+MANIFEST_VERSIONS = (1, 2, 3)
 STATE_VERSIONS = (1,)
 
 Compression = Literal["zstd", "zstd-stream"]
@@ -23,8 +23,8 @@ OpenedWith = Literal["private_key", "one_off_key"]
 _Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}(\P{N}|$)")]
 _RowCount = Annotated[int, Field(ge=0)]
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# A manifest says no more than it must: these stand in it only where they say something.
-_SECOND_VERSION_FIELDS = ("encryption", "uploads")
+# A manifest says no more than it must: these stand in it only where they say something, from that version on.
+_LATER_FIELDS = {"encryption": 2, "uploads": 2, "audit": 3}
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
@@ -115,11 +115,25 @@ class Uploads(_FrozenRecord):
     problem: str | None = None
 
 
+class AuditHead(_FrozenRecord):
+    """Where the audit chain of k9ops stood at the moment whose data the archive holds.
+
+    Attributes:
+        chain_id: Which chain.
+        last_id: Number of the newest entry; 0 when there was none.
+        hash: Its hash, hexadecimal: it proves every entry up to that one.
+    """
+
+    chain_id: str
+    last_id: int = Field(ge=0)
+    hash: _Digest
+
+
 class Manifest(_FrozenRecord):
     """What was backed up, from where, and how to tell that the archive is still that.
 
     Attributes:
-        manifest_version: Of this form: 1 says all of a plain archive, 2 is needed for what came later.
+        manifest_version: Of this form: 1 says all of a plain archive, 2 encryption and uploads too, 3 the audit chain.
         backup_id: Also the name of the files.
         database: Name of the database.
         shape: Its encoding and locale.
@@ -139,9 +153,10 @@ class Manifest(_FrozenRecord):
         k9ops_version: That wrote it.
         encryption: None for a plain archive.
         uploads: The uploads folder; None when the settings name none.
+        audit: Head of the audit chain; None where the database has no such tables.
     """
 
-    manifest_version: Literal[1, 2]
+    manifest_version: Literal[1, 2, 3]
     backup_id: str
     database: str
     shape: DatabaseShape
@@ -161,11 +176,13 @@ class Manifest(_FrozenRecord):
     k9ops_version: str
     encryption: Encryption | None = None
     uploads: Uploads | None = None
+    audit: AuditHead | None = None
 
     @model_validator(mode="after")
     def _check_version(self) -> Manifest:
-        if self.manifest_version == 1 and any(getattr(self, name) is not None for name in _SECOND_VERSION_FIELDS):
-            raise ValueError("manifest_version 1 has no such field")
+        for name, version in _LATER_FIELDS.items():
+            if self.manifest_version < version and getattr(self, name) is not None:
+                raise ValueError(f"manifest_version {self.manifest_version} has no {name}")
         return self
 
     @property
@@ -311,7 +328,7 @@ def fingerprint(manifest: Manifest) -> str:
 def encode(record: Manifest | BackupState) -> bytes:
     """Return the JSON text of a manifest or state, one line a field, for a person with `less`."""
     document = record.model_dump(mode="json")
-    for name in _SECOND_VERSION_FIELDS:
+    for name in _LATER_FIELDS:
         if document.get(name, ...) is None:
             del document[name]
     text = json.dumps(document, ensure_ascii=False, indent=2)
@@ -344,7 +361,7 @@ def _decode(content: bytes, kind: type[_Record], version_key: str, versions: tup
     if not isinstance(data, dict) or version_key not in data:
         raise BackupDamaged(f"The {word} has no {version_key}.")
     if data[version_key] not in versions:
-        known = " and ".join(map(str, versions))
+        known = " and ".join(filter(None, (", ".join(map(str, versions[:-1])), str(versions[-1]))))
         raise BackupDamaged(f"The {word} is of version {data[version_key]}; this k9ops reads version {known}.")
     try:
         return kind.model_validate(data)

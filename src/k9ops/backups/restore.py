@@ -13,7 +13,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from k9ops.backups.archives import check_digest, check_key
-from k9ops.backups.audit import record_event
+from k9ops.backups.audit import begin_chain, record_event
 from k9ops.backups.catalogue import Backup
 from k9ops.backups.connections import (
     DatabaseTarget,
@@ -83,6 +83,8 @@ def restore_backup(
     tables: Collection[str] | None = None,
     keep_days: int | None = None,
     actor: str = "k9ops",
+    origin: str | None = None,
+    reason: str | None = None,
 ) -> RestoreReport:
     """Restore a backup into a new database of the live server.
 
@@ -99,6 +101,8 @@ def restore_backup(
         tables: The only tables whose rows are wanted, as a person names them; None is all.
         keep_days: After so many days it is dropped by retention; None keeps it until a person drops it.
         actor: Who asks for it.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         KeyUnsuitable: The backup is encrypted, and no key opens it; no database was made.
@@ -119,7 +123,7 @@ def restore_backup(
             raise taken
         log.info("restore.started", backup_id=backup.backup_id, database=database)
         what = {"backup_id": backup.backup_id, "database": database}
-        record_event(live, actor=actor, action="start_restore", after=what)
+        record_event(live, actor=actor, action="start_restore", origin=origin, reason=reason, after=what)
         with restored_beside(settings, backup, session, tables=labels, execution=execution, keys=keys) as (
             name,
             report,
@@ -135,6 +139,8 @@ def restore_backup(
                 backup_id=backup.backup_id,
                 tables=labels,
             )
+            if database == live.database:
+                begin_chain(live.with_database(name), actor=actor, backup_id=backup.backup_id)
             try:
                 publish(session, name, mark)
             except psycopg.errors.DuplicateDatabase as exc:

@@ -59,8 +59,17 @@ def settle_swaps(session: Session, target: DatabaseTarget) -> None:
 def _settle(session: Session, target: DatabaseTarget, side: Side, swap: SwapRecord) -> None:
     former = target.with_database(side.database)
     carry_events(former, target, since=swap.shared_until)
-    after = {"former_database": side.database} | swap.model_dump(mode="json", exclude={"is_settled", "shared_until"})
+    hidden = {"is_settled", "shared_until", "origin", "reason"}
     for database in (target, former):
-        record_swap_once(database, at=swap.at, live=target.database, actor=swap.actor, action=swap.action, after=after)
+        record_swap_once(
+            database,
+            at=swap.at,
+            live=target.database,
+            actor=swap.actor,
+            action=swap.action,
+            origin=swap.origin,
+            reason=swap.reason,
+            after={"former_database": side.database} | swap.model_dump(mode="json", exclude=hidden),
+        )
     settled = swap.model_copy(update={"is_settled": True})
     session.execute(mark_statement(side.mark.model_copy(update={"swap": settled})))

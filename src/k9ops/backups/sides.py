@@ -42,6 +42,8 @@ class SwapRecord(BaseModel):
         action: `swap` put a restored database in the place of the live one, `undo` put a former one back.
         at: When, aware UTC.
         actor: Who asked for it.
+        origin: From where.
+        reason: Why, in that person's words.
         placed: Name that the new live database had before.
         backup_id: What it was restored from; None for an undo of an undo.
         safety_backup_id: Backup of the former database, made just before.
@@ -60,6 +62,8 @@ class SwapRecord(BaseModel):
     backup_id: str | None = None
     safety_backup_id: str | None = None
     is_settled: bool = False
+    origin: str | None = None
+    reason: str | None = None
 
 
 class Mark(BaseModel):

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from k9ops.backups.connections import DatabaseTarget, Session, fetch_stoppably, open_session
 from k9ops.backups.databases import read_shape, server_version
-from k9ops.backups.manifest import DatabaseShape
+from k9ops.backups.manifest import AuditHead, DatabaseShape
 from k9ops.errors import TransientError
 from k9ops.outcome import Execution
 
@@ -45,6 +45,8 @@ _ROLES = """
     WHERE r.rolname !~ '^pg_' GROUP BY 1 ORDER BY 1
 """
 
+_AUDIT_HEAD = "SELECT chain_id::text, last_id, encode(hash, 'hex') FROM k9ops.audit_head"
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -61,6 +63,7 @@ class Snapshot:
         schema_revision: Alembic revision by schema.
         owners: Roles that own something.
         grantees: Other roles that privileges and policies name.
+        audit: Head of the audit chain; None where there is none.
     """
 
     snapshot_id: str
@@ -73,6 +76,7 @@ class Snapshot:
     schema_revision: dict[str, str]
     owners: tuple[str, ...]
     grantees: tuple[str, ...]
+    audit: AuditHead | None
 
 
 @contextlib.contextmanager
@@ -139,7 +143,16 @@ def _take(session: Session, execution: Execution) -> Snapshot:
         schema_revision=_read_revisions(session),
         owners=tuple(name for name, is_owner in roles if is_owner),
         grantees=tuple(name for name, is_owner in roles if not is_owner),
+        audit=_read_audit_head(session),
     )
+
+
+def _read_audit_head(session: Session) -> AuditHead | None:
+    found: Any = session.execute("SELECT to_regclass('k9ops.audit_head') IS NOT NULL").fetchone()
+    if not found[0]:
+        return None
+    row = session.execute(_AUDIT_HEAD).fetchone()
+    return AuditHead(chain_id=row[0], last_id=row[1], hash=row[2]) if row else None
 
 
 def _read_revisions(session: Session) -> dict[str, str]:

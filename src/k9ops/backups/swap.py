@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import create_engine
 
 from k9ops.backups.archives import check_digest
-from k9ops.backups.audit import carry_events
+from k9ops.backups.audit import begin_chain, carry_events
 from k9ops.backups.connections import DatabaseTarget, Session, target_of
 from k9ops.backups.create import create_backup
 from k9ops.backups.databases import copy_properties, cut_name, database_exists
@@ -75,7 +75,14 @@ class SwapReport:
 
 
 def swap_database(
-    settings: Settings, *, database: str, actor: str, execution: Execution, safety_backup_id: str | None
+    settings: Settings,
+    *,
+    database: str,
+    actor: str,
+    execution: Execution,
+    safety_backup_id: str | None,
+    origin: str | None = None,
+    reason: str | None = None,
 ) -> SwapReport:
     """Put a restored database in the place of the live one, with a safety backup first; the live one is the undo.
 
@@ -89,6 +96,8 @@ def swap_database(
         actor: Who asks for it.
         execution: Asked whether to stop, until the renames; told the bytes of the safety backup.
         safety_backup_id: From `make_backup_id`; None makes none, for a live database that cannot be dumped.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         DatabaseInvalid: k9ops keeps no such database, only some tables were restored into it, there is no live
@@ -106,23 +115,30 @@ def swap_database(
         cancelled_runs = cancel_open_runs(placed)
         notes = upgrade_tables(settings, placed)
         shared_until = side.mark.data_of - _LONGEST_TRANSACTION
+        begin_chain(placed, actor=actor, backup_id=side.mark.backup_id)
         carry_events(target, placed, since=shared_until)
         refused = copy_properties(session, target.database, database)
         notes += tuple(f"The setting {name} of the database could not be carried over." for name in refused)
         execution.check_stop()
-        record = _make_record("swap", side, actor, shared_until, safety_backup_id)
+        record = _make_record(
+            "swap", side, actor, shared_until, safety_backup_id=safety_backup_id, origin=origin, reason=reason
+        )
         comment = read_comment(session, target.database)
         mark = _make_mark(settings, session, target.database, side, record, backup_id=None)
         return _exchange(session, target, mark, record, comment=comment, runs=cancelled_runs, notes=notes)
 
 
-def undo_swap(settings: Settings, *, database: str | None, actor: str) -> SwapReport:
+def undo_swap(
+    settings: Settings, *, database: str | None, actor: str, origin: str | None = None, reason: str | None = None
+) -> SwapReport:
     """Put a former database back in the place of the live one, which is kept as the undo of this.
 
     Args:
         settings: Server, days of the undo.
         database: Name of the former database; None takes the newest.
         actor: Who asks for it.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         DatabaseInvalid: There is nothing to undo, or no former database of this name, or somebody is connected
@@ -139,7 +155,7 @@ def undo_swap(settings: Settings, *, database: str | None, actor: str) -> SwapRe
         notes = upgrade_tables(settings, placed)
         shared_until = side.mark.data_of - _LONGEST_TRANSACTION
         carry_events(target, placed, since=shared_until)
-        record = _make_record("undo", side, actor, shared_until, None)
+        record = _make_record("undo", side, actor, shared_until, origin=origin, reason=reason)
         undone = side.mark.swap.backup_id if side.mark.swap else None
         mark = _make_mark(settings, session, target.database, side, record, backup_id=undone)
         return _exchange(session, target, mark, record, comment=side.mark.comment, runs=0, notes=notes)
@@ -198,7 +214,14 @@ def _back_up(settings: Settings, backup_id: str, execution: Execution) -> None:
 
 
 def _make_record(
-    action: SwapAction, side: Side, actor: str, shared_until: datetime, safety_backup_id: str | None
+    action: SwapAction,
+    side: Side,
+    actor: str,
+    shared_until: datetime,
+    *,
+    safety_backup_id: str | None = None,
+    origin: str | None,
+    reason: str | None,
 ) -> SwapRecord:
     return SwapRecord(
         swap_id=str(uuid.uuid4()),
@@ -209,6 +232,8 @@ def _make_record(
         shared_until=shared_until,
         backup_id=side.mark.backup_id,
         safety_backup_id=safety_backup_id,
+        origin=origin,
+        reason=reason,
     )
 
 

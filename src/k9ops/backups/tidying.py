@@ -55,7 +55,7 @@ def tidy_databases(settings: Settings, *, actor: str, dry_run: bool = False) -> 
                 continue
             try:
                 if not dry_run:
-                    _drop(session, target, side, actor)
+                    _drop(session, target, side, actor=actor)
                 dropped.append(side.database)
             except DatabaseInvalid as exc:
                 log.warning("undo.kept", database=side.database, reason=exc.user_message)
@@ -63,8 +63,17 @@ def tidy_databases(settings: Settings, *, actor: str, dry_run: bool = False) -> 
     return TidyReport(tuple(dropped), tuple(kept))
 
 
-def drop_database_beside(settings: Settings, database: str, *, actor: str) -> Side:
+def drop_database_beside(
+    settings: Settings, database: str, *, actor: str, origin: str | None = None, reason: str | None = None
+) -> Side:
     """Drop a database that k9ops keeps beside the live one, before its time.
+
+    Args:
+        settings: Server.
+        database: Its name.
+        actor: Who asks for it.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         DatabaseInvalid: It is none of those, or somebody is connected to it.
@@ -75,19 +84,28 @@ def drop_database_beside(settings: Settings, database: str, *, actor: str) -> Si
     with open_maintenance_session(settings) as session, swap_lock(session, target.database):
         settle_swaps(session, target)
         side = find_side(session, target.database, database)
-        _drop(session, target, side, actor)
+        _drop(session, target, side, actor=actor, origin=origin, reason=reason)
         return side
 
 
-def _drop(session: Session, target: DatabaseTarget, side: Side, actor: str) -> None:
+def _drop(
+    session: Session,
+    target: DatabaseTarget,
+    side: Side,
+    *,
+    actor: str,
+    origin: str | None = None,
+    reason: str | None = None,
+) -> None:
     if side.mark.swap is not None and not side.mark.swap.is_settled:
         raise DatabaseInvalid("Its audit entries could not be carried over yet; it stays.")
     drop_side(session, side)
     until = side.mark.until.isoformat() if side.mark.until else None
     what = {"database": side.database, "backup_id": side.mark.backup_id, "until": until}
-    if side.mark.kind == "undo":
+    is_undo = side.mark.kind == "undo"
+    if is_undo:
         log.info("undo.dropped", **what)
-        record_event(target, actor=actor, action="drop_undo", before=what)
     else:
         log.info("restored_database.dropped", **what)
-        record_event(target, actor=actor, action="drop_restored", before=what)
+    action = "drop_undo" if is_undo else "drop_restored"
+    record_event(target, actor=actor, action=action, origin=origin, reason=reason, before=what)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -52,6 +52,8 @@ def enqueue_run(
     *,
     trigger: str = "enqueue",
     requested_by: str | None = None,
+    origin: str | None = None,
+    reason: str | None = None,
     delay_s: float = 0.0,
     connection: Connection | None = None,
     fallback: Fallback = "outbox",
@@ -67,6 +69,8 @@ def enqueue_run(
         params: Its keyword arguments, JSON values; `slot` also names the slot of the run.
         trigger: What asked for it.
         requested_by: Who asked for it.
+        origin: From where a person asks for it, for the audit.
+        reason: Why, for the audit.
         delay_s: Earliest start, in seconds from now; the relay sends it then.
         connection: Records the run in this open transaction; the relay sends it after the commit, never before.
         fallback: When the broker is away: `outbox` leaves the message to the relay; `inline` executes the job here and
@@ -80,6 +84,7 @@ def enqueue_run(
     """
     check_params(actor, params)
     new = _describe_request(actor, params, trigger=trigger, requested_by=requested_by, delay_s=delay_s, queue=queue)
+    new = replace(new, origin=origin, reason=reason)
     is_sent_here = connection is None and not delay_s
     if describe_job(actor).is_coalesced and connection is None:
         open_id = record_unless_open(engine, new, is_sent=is_sent_here)

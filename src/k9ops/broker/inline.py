@@ -33,8 +33,19 @@ def record_inline_run(
     *,
     trigger: str,
     requested_by: str | None,
+    origin: str | None = None,
+    reason: str | None = None,
 ) -> uuid.UUID:
     """Record a run that this process is about to execute; no message is sent.
+
+    Args:
+        engine: The ledger's database.
+        actor: The job.
+        params: Its keyword arguments, JSON values.
+        trigger: What asked for it.
+        requested_by: Who asked for it.
+        origin: From where a person asks for it, for the audit.
+        reason: Why, for the audit.
 
     Returns:
         The run's id; that of the existing run when the job has one for the slot.
@@ -42,7 +53,16 @@ def record_inline_run(
     check_params(actor, params)
     job = describe_job(actor)
     slot = find_run_slot(params)
-    new = NewRun(job=job.name, queue=job.queue, params=params, trigger=trigger, requested_by=requested_by, slot=slot)
+    new = NewRun(
+        job=job.name,
+        queue=job.queue,
+        params=params,
+        trigger=trigger,
+        requested_by=requested_by,
+        slot=slot,
+        origin=origin,
+        reason=reason,
+    )
     return new.id if record_run(engine, new, is_sent=True) else find_recorded_id(engine, new)
 
 

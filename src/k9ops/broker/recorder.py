@@ -17,6 +17,7 @@ from dramatiq.middleware.shutdown import Shutdown
 from dramatiq.middleware.time_limit import TimeLimitExceeded
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
+from k9ops.alerts.watchman import Watchman
 from k9ops.broker.conclude import record_conclusion
 from k9ops.broker.jobs import JOB_OPTIONS, Job, describe_job
 from k9ops.broker.keeper import Keeper
@@ -49,6 +50,7 @@ class RunRecorder(dramatiq.Middleware):
         self._settings = settings
         self._owner = ""
         self._keeper: Keeper | None = None
+        self._watchman: Watchman | None = None
         self._is_stopping = threading.Event()
 
     @property
@@ -89,6 +91,9 @@ class RunRecorder(dramatiq.Middleware):
         """Start to renew leases, to send what is due and to rescue lost runs."""
         if self._keeper:
             self._keeper.start()
+        if self._settings.watch_interval_s:
+            self._watchman = Watchman(self._settings, get_engine, holder=self._owner)
+            self._watchman.start()
         _LOG.info("worker.started", worker=self._owner, queues=_served_queues(worker))
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -99,6 +104,8 @@ class RunRecorder(dramatiq.Middleware):
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Stop the keeper once no job runs any more."""
+        if self._watchman:
+            self._watchman.stop()
         if self._keeper:
             self._keeper.stop()
             with contextlib.suppress(DatabaseUnavailable, DBAPIError):

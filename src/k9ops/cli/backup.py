@@ -28,12 +28,12 @@ from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.follow import find_follow_ups
 from k9ops.cli.inline import execute_here, run_here
 from k9ops.cli.jobs import SUCCESS_STATES
-from k9ops.cli.names import BackupId, load_broker
+from k9ops.cli.names import BackupId, Reason, load_broker
 from k9ops.cli.output import JsonFlag, print_json, print_remark, print_text
 from k9ops.cli.private_key import IdentityOption, require_keys, take_keys
 from k9ops.cli.progress import show_progress
 from k9ops.cli.run_view import print_outcome
-from k9ops.cli.session import open_settings
+from k9ops.cli.session import audit_backup, open_settings
 from k9ops.db.engine import get_engine
 from k9ops.errors import ParamsInvalid
 from k9ops.outcome import Execution
@@ -51,6 +51,7 @@ def create(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Restore and compare it here, or leave that to a worker.")
     ] = True,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a backup now, in this process, whatever the application's schedule says, and verify it.
@@ -59,7 +60,8 @@ def create(
     """
     settings, broker, engine = open_settings(), load_broker(), get_engine()
     actor = find_actor(broker, "create_backup")
-    runs = [run_here(engine, broker, settings, actor, {"only_if_enabled": False}, is_silent=as_json)]
+    params = {"only_if_enabled": False}
+    runs = [run_here(engine, broker, settings, actor, params, reason=reason, is_silent=as_json)]
     if not as_json:
         print_outcome(runs[0])
     waiting = find_follow_ups(engine, runs[0]) if verify else []
@@ -151,6 +153,7 @@ def pin(
     if not reason.strip():
         raise ParamsInvalid("--reason: it must say why the backup must stay.")
     backup = pin_backup(load_backup(settings.backup_dir, backup_id), reason.strip())
+    audit_backup(settings, "pin", backup.backup_id, reason=reason.strip())
     if as_json:
         print_json(backup_document(backup))
     else:
@@ -158,10 +161,11 @@ def pin(
 
 
 @app.command("unpin")
-def unpin(backup_id: BackupId, as_json: JsonFlag = False) -> None:
+def unpin(backup_id: BackupId, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Let retention decide about a backup again."""
     settings = open_settings()
     backup = unpin_backup(load_backup(settings.backup_dir, backup_id))
+    audit_backup(settings, "unpin", backup.backup_id, reason=reason)
     if as_json:
         print_json(backup_document(backup))
     else:
@@ -171,6 +175,7 @@ def unpin(backup_id: BackupId, as_json: JsonFlag = False) -> None:
 @app.command("prune")
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Delete the backups that the retention policy no longer keeps; a recorded run."""
@@ -179,7 +184,8 @@ def prune(
         evidence = dict(retain(settings, engine, dry_run=True).evidence)
     else:
         broker = load_broker()
-        run = run_here(engine, broker, settings, find_actor(broker, "apply_retention"), {}, is_silent=as_json)
+        actor = find_actor(broker, "apply_retention")
+        run = run_here(engine, broker, settings, actor, {}, reason=reason, is_silent=as_json)
         if run.state not in SUCCESS_STATES or run.evidence is None:
             print_outcome(run)
             raise typer.Exit(EXIT_FAILED)

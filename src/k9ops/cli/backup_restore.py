@@ -18,13 +18,13 @@ from k9ops.backups.keys import PrivateKeys
 from k9ops.backups.restore import RestoreReport, restore_backup
 from k9ops.backups.swap import SwapReport, swap_database
 from k9ops.backups.uploads_restore import UploadsReport, restore_uploads
-from k9ops.cli.names import OptionalBackupId
+from k9ops.cli.names import OptionalBackupId, Reason
 from k9ops.cli.output import JsonFlag, format_bytes, print_json, print_remark, print_text
 from k9ops.cli.private_key import IdentityOption, require_keys
 from k9ops.cli.progress import show_progress
 from k9ops.cli.restore_guide import confirm_live, decide, pick_backup
 from k9ops.cli.restore_view import print_changes, print_restore, print_swap
-from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.config.settings import Settings
 from k9ops.errors import DatabaseInvalid, DatabaseUnavailable, ParamsInvalid
 from k9ops.outcome import Execution
@@ -62,6 +62,7 @@ def restore(
         typer.Option("--files-into", metavar="DIR", help="Restore the uploads too, into this new folder, first."),
     ] = None,
     identity: IdentityOption = None,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Restore a backup beside the live database, show what differs, and put it in its place if you say so.
@@ -83,7 +84,8 @@ def restore(
         files = _restore_files(settings, backup, files_into, keys, is_silent=as_json)
     name = to or _make_name(settings, backup)
     keep_days = settings.undo_days if to is None and (swap or may_ask) else None
-    report = _restore(settings, backup, name, keys=keys, tables=tables, keep_days=keep_days, is_silent=as_json)
+    wanted: dict[str, Any] = {"keys": keys, "tables": tables, "keep_days": keep_days, "reason": reason}
+    report = _restore(settings, backup, name, **wanted, is_silent=as_json)
     if not as_json:
         print_restore(report, settings.zone)
     comparison = _compare(settings, report, contents=not quick, is_silent=as_json)
@@ -96,7 +98,7 @@ def restore(
     if wants_swap:
         if may_ask:
             confirm_live(settings, name)
-        swapped = swap_in(settings, name, safety_backup=safety_backup, is_silent=as_json)
+        swapped = swap_in(settings, name, safety_backup=safety_backup, reason=reason, is_silent=as_json)
     if as_json:
         print_json(
             asdict(report)
@@ -108,7 +110,9 @@ def restore(
         )
 
 
-def swap_in(settings: Settings, database: str, *, safety_backup: bool, is_silent: bool) -> SwapReport:
+def swap_in(
+    settings: Settings, database: str, *, safety_backup: bool, reason: str | None, is_silent: bool
+) -> SwapReport:
     """Put a restored database in the place of the live one, and tell how it went."""
     backup_id = make_backup_id(datetime.now(UTC), uuid.uuid4()) if safety_backup else None
     label = "Safety backup, then the swap" if safety_backup else "Swapping"
@@ -119,6 +123,8 @@ def swap_in(settings: Settings, database: str, *, safety_backup: bool, is_silent
             actor=name_requester(),
             execution=Execution(report_progress=display.report),
             safety_backup_id=backup_id,
+            origin=name_here(),
+            reason=reason,
         )
     if not is_silent:
         print_swap(report, settings.zone)
@@ -167,6 +173,7 @@ def _restore(
     keys: PrivateKeys | None,
     tables: str | None,
     keep_days: int | None,
+    reason: str | None,
     is_silent: bool,
 ) -> RestoreReport:
     chosen = None if tables is None else [part.strip() for part in tables.split(",") if part.strip()]
@@ -180,6 +187,8 @@ def _restore(
             tables=chosen,
             keep_days=keep_days,
             actor=name_requester(),
+            origin=name_here(),
+            reason=reason,
         )
 
 
@@ -197,7 +206,7 @@ def compare_here(
     settings: Settings, database: str, *, contents: bool, is_silent: bool, tables: tuple[str, ...] | None = None
 ) -> Comparison:
     """Compare a database with the live one, showing how far it is."""
-    options: dict[str, Any] = {"contents": contents, "actor": name_requester(), "tables": tables}
+    options: dict[str, Any] = {"contents": contents, "actor": name_requester(), "origin": name_here(), "tables": tables}
     with show_progress("Comparing with the live database", is_silent=is_silent) as display:
         execution = Execution(report_progress=display.report)
         return compare_with_live(settings, database=database, execution=execution, **options)

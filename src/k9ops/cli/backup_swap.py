@@ -13,11 +13,11 @@ from k9ops.backups.sides import Side, list_sides
 from k9ops.backups.swap import choose_undo, undo_swap
 from k9ops.backups.tidying import drop_database_beside
 from k9ops.cli.backup_restore import QuickFlag, SafetyFlag, YesFlag, compare_here, swap_in
-from k9ops.cli.names import SideName
+from k9ops.cli.names import Reason, SideName
 from k9ops.cli.output import JsonFlag, print_json, print_remark, print_text
 from k9ops.cli.restore_guide import confirm_live, require_yes
 from k9ops.cli.restore_view import print_changes, print_sides, print_swap
-from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.config.settings import Settings
 
 
@@ -26,6 +26,7 @@ def swap(
     yes: YesFlag = False,
     quick: QuickFlag = False,
     safety_backup: SafetyFlag = True,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Put a database that was restored beside the live one in its place; the live one is kept as the undo."""
@@ -33,7 +34,7 @@ def swap(
     if require_yes(yes=yes, as_json=as_json, command="swap"):
         print_changes(compare_here(settings, database, contents=not quick, is_silent=False))
         confirm_live(settings, database)
-    report = swap_in(settings, database, safety_backup=safety_backup, is_silent=as_json)
+    report = swap_in(settings, database, safety_backup=safety_backup, reason=reason, is_silent=as_json)
     if as_json:
         print_json(asdict(report))
 
@@ -45,6 +46,7 @@ def undo(
     ] = None,
     yes: YesFlag = False,
     quick: QuickFlag = False,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Take the last swap back: the former database is live again, and what is live now is kept as the undo of that."""
@@ -53,7 +55,7 @@ def undo(
         database = _choose(settings, database)
         print_changes(compare_here(settings, database, contents=not quick, is_silent=False))
         confirm_live(settings, database)
-    report = undo_swap(settings, database=database, actor=name_requester())
+    report = undo_swap(settings, database=database, actor=name_requester(), origin=name_here(), reason=reason)
     if as_json:
         print_json(asdict(report))
     else:
@@ -72,12 +74,12 @@ def databases(as_json: JsonFlag = False) -> None:
         print_sides(sides, settings.zone, live=live)
 
 
-def drop(database: SideName, yes: YesFlag = False, as_json: JsonFlag = False) -> None:
+def drop(database: SideName, yes: YesFlag = False, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Drop a database that k9ops keeps beside the live one, before its time."""
     settings = open_settings()
     if require_yes(yes=yes, as_json=as_json, command="drop"):
         typer.confirm(f"Drop the database {database} for good?", abort=True, err=True)
-    side = drop_database_beside(settings, database, actor=name_requester())
+    side = drop_database_beside(settings, database, actor=name_requester(), origin=name_here(), reason=reason)
     if as_json:
         print_json(_side_document(side))
     else:

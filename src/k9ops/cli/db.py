@@ -15,6 +15,7 @@ from k9ops.cli.session import open_settings
 from k9ops.db import migrate
 from k9ops.db.application import Generation
 from k9ops.db.engine import database_errors, get_engine
+from k9ops.db.privileges import grant_service
 from k9ops.db.sample import seed as seed_database
 
 app = typer.Typer(help="Make and check the tables of k9ops; make sample data.", no_args_is_help=True)
@@ -39,13 +40,25 @@ GenerationOption = Annotated[
 
 
 @app.command("upgrade")
-def upgrade(as_json: JsonFlag = False) -> None:
+def upgrade(
+    service_role: Annotated[
+        str | None,
+        typer.Option(
+            "--service-role",
+            metavar="NAME",
+            help="Give this role what the service needs; it may not change or remove audit entries.",
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Bring the tables of k9ops to the newest revision; schema public is not touched."""
     open_settings()
     before = migrate.current(get_engine())
     after = migrate.upgrade(get_engine())
+    if service_role is not None:
+        grant_service(get_engine(), service_role)
     if as_json:
-        print_json({"before": before, "after": after})
+        print_json({"before": before, "after": after, "service_role": service_role})
     elif before == after:
         print_text(f"The tables of k9ops are at revision {after} already.")
     else:

@@ -32,7 +32,7 @@ from k9ops.cli.progress import show_progress
 from k9ops.cli.run_view import print_outcome
 from k9ops.cli.servers import make_postgres, make_valkey, without_settings
 from k9ops.cli.services import ServiceProcess, WorkerPlan
-from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.config.settings import Settings, load_settings
 from k9ops.config.sources import process_environment
 from k9ops.db import migrate
@@ -172,6 +172,7 @@ class _Crew:
             {},
             trigger="cli",
             requested_by=name_requester(),
+            origin=name_here(),
             fallback="raise",
         )
         broker.close()

@@ -18,7 +18,7 @@ from k9ops.cli.backup_view import backup_document
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.inline import run_here
 from k9ops.cli.jobs import SUCCESS_STATES
-from k9ops.cli.names import BackupId, load_broker
+from k9ops.cli.names import BackupId, Reason, load_broker
 from k9ops.cli.output import (
     JsonFlag,
     format_bytes,
@@ -32,8 +32,9 @@ from k9ops.cli.output import (
 )
 from k9ops.cli.progress import show_progress
 from k9ops.cli.run_view import print_outcome
-from k9ops.cli.session import open_settings
+from k9ops.cli.session import audit_backup, name_here, name_requester, open_settings
 from k9ops.config.settings import Settings
+from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.drive_records import forget_folder
 from k9ops.db.engine import database_errors, get_engine
 from k9ops.drive.connect import ask_for_consent, read_client, wait_for_consent
@@ -112,11 +113,12 @@ def list_command(as_json: JsonFlag = False) -> None:
 
 
 @app.command("push")
-def push(backup_id: BackupId, as_json: JsonFlag = False) -> None:
+def push(backup_id: BackupId, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Upload a backup now, in this process, whatever the application's settings say; a recorded run."""
     settings, engine, broker = open_settings(), get_engine(), load_broker()
     params = {"backup_id": load_backup(settings.backup_dir, backup_id).backup_id, "only_if_enabled": False}
-    run = run_here(engine, broker, settings, find_actor(broker, "upload_backup"), params, is_silent=as_json)
+    actor = find_actor(broker, "upload_backup")
+    run = run_here(engine, broker, settings, actor, params, reason=reason, is_silent=as_json)
     if as_json:
         print_json({"run": run.to_dict()})
     else:
@@ -128,6 +130,7 @@ def push(backup_id: BackupId, as_json: JsonFlag = False) -> None:
 @app.command("pull")
 def pull(
     backup_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a backup on Drive, or the beginning of one.")],
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Fetch a backup from Drive into the backup folder and compare its digests."""
@@ -137,6 +140,7 @@ def pull(
         with open_drive(settings, engine, execution=execution) as store:
             folder = look_for_folder(settings, engine, read_wishes(engine), store)
             backup = pull_copy(settings, store, folder, backup_id, execution=execution)
+    audit_backup(settings, "pull", backup.backup_id, reason=reason)
     if as_json:
         print_json(backup_document(backup))
     else:
@@ -150,6 +154,7 @@ def folder_command(
     new: Annotated[
         bool, typer.Option("--new", help="Forget the folder that was used, and find or make another.")
     ] = False,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show the folder on Drive; `--new` when it was deleted there."""
@@ -157,6 +162,7 @@ def folder_command(
     if new:
         with database_errors(), engine.begin() as connection:
             forget_folder(connection)
+            append_event(connection, _describe_change("forget", "drive_folder", reason))
     find = use_folder if new else look_for_folder
     with open_drive(settings, engine, execution=Execution()) as store:
         folder = find(settings, engine, read_wishes(engine), store)
@@ -167,7 +173,7 @@ def folder_command(
 
 
 @app.command("connect")
-def connect(as_json: JsonFlag = False) -> None:
+def connect(reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Ask for consent with a code that is typed on any other device, and keep it sealed."""
     settings, engine = open_settings(), get_engine()
     check_can_keep(settings)
@@ -176,7 +182,7 @@ def connect(as_json: JsonFlag = False) -> None:
     code = ask_for_consent(client, timeout_s=timeout_s)
     print_remark(f"On any device, open {code.url} and type {code.user_code}")
     tokens = wait_for_consent(client, code, timeout_s=timeout_s)
-    quota = keep_consent(settings, engine, tokens)
+    quota = keep_consent(settings, engine, tokens, event=_describe_change("connect", "drive", reason))
     if as_json:
         print_json({"account": quota.account, "used_bytes": quota.used_bytes, "limit_bytes": quota.limit_bytes})
     else:
@@ -184,10 +190,10 @@ def connect(as_json: JsonFlag = False) -> None:
 
 
 @app.command("seal")
-def seal(as_json: JsonFlag = False) -> None:
+def seal(reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Move the application's Drive credentials into k9ops' own table, sealed; or seal anew after a change of keys."""
     settings, engine = open_settings(), get_engine()
-    done = seal_credentials(settings, engine)
+    done = seal_credentials(settings, engine, event=_describe_change("seal", "drive", reason))
     if as_json:
         print_json({"done": done})
     else:
@@ -195,16 +201,27 @@ def seal(as_json: JsonFlag = False) -> None:
 
 
 @app.command("disconnect")
-def disconnect_command(as_json: JsonFlag = False) -> None:
+def disconnect_command(reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Take the consent back at Google and forget it here; the copies on Drive stay."""
     settings, engine = open_settings(), get_engine()
-    done = disconnect(settings, engine)
+    done = disconnect(settings, engine, event=_describe_change("disconnect", "drive", reason))
     if as_json:
         print_json({"credentials": done.origin, "revoked": done.is_revoked})
     else:
         print_text("Google Drive is disconnected. The copies there stay.")
         if not done.is_revoked:
             print_remark("Google did not know the consent any more.")
+
+
+def _describe_change(action: str, target_type: str, reason: str | None) -> AuditEvent:
+    return AuditEvent(
+        actor=name_requester(),
+        origin=name_here(),
+        action=action,
+        target_type=target_type,
+        target_id="google",
+        reason=reason,
+    )
 
 
 def _folder_document(folder: RemoteFile | None) -> dict[str, Any] | None:

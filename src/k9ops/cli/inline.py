@@ -13,7 +13,7 @@ from k9ops.cli.follow import follow_run
 from k9ops.cli.output import print_remark
 from k9ops.cli.progress import show_progress
 from k9ops.cli.run_view import SHORT_ID
-from k9ops.cli.session import name_requester
+from k9ops.cli.session import name_here, name_requester
 from k9ops.config.settings import Settings
 from k9ops.errors import RunStateConflict
 from k9ops.ledger.model import Run
@@ -27,15 +27,28 @@ def run_here(
     actor: dramatiq.Actor[..., Any],
     params: dict[str, Any],
     *,
+    reason: str | None,
     is_silent: bool,
 ) -> Run:
     """Record a run, execute it here with progress, and return it as it ended.
+
+    Args:
+        engine: The ledger's database.
+        broker: Knows the job.
+        settings: Lease.
+        actor: The job.
+        params: Its keyword arguments, JSON values.
+        reason: Why a person asks for it, for the audit.
+        is_silent: Show no progress.
 
     Raises:
         K9opsError: As `record_inline_run` and `execute_inline`.
         KeyboardInterrupt: The run was put back, and the person was told so.
     """
-    run_id = record_inline_run(engine, actor, params, trigger="cli", requested_by=name_requester())
+    who = name_requester()
+    run_id = record_inline_run(
+        engine, actor, params, trigger="cli", requested_by=who, origin=name_here(), reason=reason
+    )
     return execute_here(engine, broker, settings, run_id, is_silent=is_silent)
 
 

@@ -12,11 +12,11 @@ from k9ops.broker.jobs import find_actor
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.follow import find_follow_ups, follow_run
 from k9ops.cli.inline import run_here
-from k9ops.cli.names import JobName, load_broker
+from k9ops.cli.names import JobName, Reason, load_broker
 from k9ops.cli.output import JsonFlag, print_json, print_remark, print_text
 from k9ops.cli.params import parse_params
 from k9ops.cli.run_view import SHORT_ID, print_outcome, run_document
-from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.db.engine import get_engine
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import get_run
@@ -36,6 +36,7 @@ def enqueue(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Longest wait; implies --wait.")
     ] = None,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Ask a worker to run a job.
@@ -45,7 +46,10 @@ def enqueue(
     settings, broker, engine = open_settings(), load_broker(), get_engine()
     actor = find_actor(broker, job)
     params = parse_params(actor, param or [])
-    asked = enqueue_run(engine, broker, settings, actor, params, trigger="cli", requested_by=name_requester())
+    who = name_requester()
+    asked = enqueue_run(
+        engine, broker, settings, actor, params, trigger="cli", requested_by=who, origin=name_here(), reason=reason
+    )
     if not as_json:
         _say_what_became_of(asked, job)
     if not wait and timeout_s is None:
@@ -70,6 +74,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list or count: the same as --param dry_run=true.")
     ] = False,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a job now, in this process, recorded like any other run.
@@ -79,7 +84,7 @@ def run(
     settings, broker, engine = open_settings(), load_broker(), get_engine()
     actor = find_actor(broker, job)
     params = parse_params(actor, [*(param or []), *(["dry_run=true"] if dry_run else [])])
-    ended = run_here(engine, broker, settings, actor, params, is_silent=as_json)
+    ended = run_here(engine, broker, settings, actor, params, reason=reason, is_silent=as_json)
     if as_json:
         print_json(run_document(ended, follow_ups=find_follow_ups(engine, ended)))
     else:

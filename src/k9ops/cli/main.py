@@ -13,7 +13,23 @@ from typing import Annotated, Any
 import typer
 
 from k9ops import __version__
-from k9ops.cli import backup, check, config, db, demo, drive, inspect, jobs, logs, report, runs, schedule, stack
+from k9ops.cli import (
+    alerts,
+    audit,
+    backup,
+    check,
+    config,
+    db,
+    demo,
+    drive,
+    inspect,
+    jobs,
+    logs,
+    report,
+    runs,
+    schedule,
+    stack,
+)
 from k9ops.cli.failures import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, explain_failure
 from k9ops.cli.output import print_error, print_text
 from k9ops.errors import is_interrupt
@@ -29,6 +45,7 @@ app.command("check")(check.check)
 app.command("enqueue")(jobs.enqueue)
 app.command("run")(jobs.run)
 app.command("logs")(logs.logs)
+app.command("watch")(alerts.watch)
 app.command("up")(stack.up)
 app.command("demo")(demo.demo)
 app.add_typer(runs.app, name="runs")
@@ -38,6 +55,8 @@ app.add_typer(backup.app, name="backup")
 app.add_typer(drive.app, name="drive")
 app.add_typer(report.app, name="report")
 app.add_typer(config.app, name="config")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -53,4 +53,5 @@ OptionalBackupId = Annotated[
 SideName = Annotated[
     str, typer.Argument(metavar="NAME", help="A database that `k9ops backup databases` lists.", show_default=False)
 ]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the audit.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="Id of a run, or the beginning of one.")]

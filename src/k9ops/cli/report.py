@@ -17,7 +17,7 @@ from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.follow import follow_run
 from k9ops.cli.inline import run_here
 from k9ops.cli.jobs import SUCCESS_STATES
-from k9ops.cli.names import load_broker
+from k9ops.cli.names import Reason, load_broker
 from k9ops.cli.output import (
     JsonFlag,
     format_bytes,
@@ -29,7 +29,7 @@ from k9ops.cli.output import (
     print_text,
 )
 from k9ops.cli.run_view import SHORT_ID, print_outcome
-from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.db.application import ApplicationSchema, inspect_application
 from k9ops.db.engine import database_errors, get_engine
 from k9ops.errors import DatabaseUnavailable, ParamsInvalid
@@ -112,6 +112,7 @@ def create(
     here: Annotated[bool, typer.Option("--here", help="Make it in this process; Redis is not needed.")] = False,
     reuse: Annotated[bool, typer.Option("--reuse", help="Take a finished one if the data are unchanged.")] = False,
     skip_if_empty: Annotated[bool, typer.Option("--skip-if-empty", help="Make no file without rows.")] = False,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Ask a worker for a report.
@@ -127,9 +128,13 @@ def create(
     broker, engine = load_broker(), get_engine()
     actor = find_actor(broker, "create_report")
     if here:
-        _show_end(run_here(engine, broker, settings, actor, params, is_silent=as_json), as_json=as_json)
+        ended = run_here(engine, broker, settings, actor, params, reason=reason, is_silent=as_json)
+        _show_end(ended, as_json=as_json)
         return
-    asked = enqueue_run(engine, broker, settings, actor, params, trigger="cli", requested_by=name_requester())
+    who = name_requester()
+    asked = enqueue_run(
+        engine, broker, settings, actor, params, trigger="cli", requested_by=who, origin=name_here(), reason=reason
+    )
     short = str(asked.run_id)[:SHORT_ID]
     if not wait:
         if as_json:

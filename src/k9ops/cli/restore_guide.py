@@ -17,7 +17,7 @@ from k9ops.backups.tidying import drop_database_beside
 from k9ops.cli.output import print_remark, print_text
 from k9ops.cli.progress import show_progress
 from k9ops.cli.restore_view import print_choice
-from k9ops.cli.session import name_requester
+from k9ops.cli.session import name_here, name_requester
 from k9ops.config.settings import Settings
 from k9ops.errors import BackupNotFound, DatabaseInvalid, DatabaseUnavailable, ParamsInvalid
 from k9ops.outcome import Execution
@@ -62,7 +62,7 @@ def decide(settings: Settings, report: RestoreReport) -> Decision:
         _keep(settings, name)
         print_text(f"{name} stays until `k9ops backup drop {name}`.")
     elif decision == "drop":
-        drop_database_beside(settings, name, actor=name_requester())
+        drop_database_beside(settings, name, actor=name_requester(), origin=name_here())
         print_text(f"{name} is dropped.")
     return decision
 

@@ -11,10 +11,10 @@ import typer
 from sqlalchemy import Engine
 
 from k9ops.cli.follow import find_follow_ups
-from k9ops.cli.names import RunId
+from k9ops.cli.names import Reason, RunId
 from k9ops.cli.output import JsonFlag, print_json, print_text
 from k9ops.cli.run_view import SHORT_ID, print_run, print_runs, run_document
-from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
 from k9ops.db.own_tables import RUN_STATES
@@ -67,11 +67,12 @@ def show(run_id: RunId, as_json: JsonFlag = False) -> None:
 
 
 @app.command("retry")
-def retry(run_id: RunId, as_json: JsonFlag = False) -> None:
+def retry(run_id: RunId, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Put a run that failed, was cancelled, expired or is partial back in the queue."""
     open_settings()
     engine = get_engine()
-    run = request_retry(engine, find_run(engine, run_id).id, requested_by=name_requester())
+    found, who = find_run(engine, run_id), name_requester()
+    run = request_retry(engine, found.id, requested_by=who, origin=name_here(), reason=reason)
     if as_json:
         print_json(run_document(run))
     else:
@@ -79,11 +80,12 @@ def retry(run_id: RunId, as_json: JsonFlag = False) -> None:
 
 
 @app.command("cancel")
-def cancel(run_id: RunId, as_json: JsonFlag = False) -> None:
+def cancel(run_id: RunId, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Cancel a run that waits, or ask the worker of a running one to stop."""
     open_settings()
     engine = get_engine()
-    run = request_cancel(engine, find_run(engine, run_id).id, requested_by=name_requester())
+    found, who = find_run(engine, run_id), name_requester()
+    run = request_cancel(engine, found.id, requested_by=who, origin=name_here(), reason=reason)
     if as_json:
         print_json(run_document(run))
     elif run.is_final:

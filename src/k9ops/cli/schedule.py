@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.jobs import find_actor
-from k9ops.cli.names import load_broker
+from k9ops.cli.names import Reason, load_broker
 from k9ops.cli.output import JsonFlag, format_moment, print_json, print_remark, print_table, print_text, style_state
 from k9ops.cli.run_view import SHORT_ID, run_document
-from k9ops.cli.session import name_requester, open_settings
+from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
 from k9ops.errors import ParamsInvalid, ScheduleUnknown
@@ -110,20 +110,20 @@ def list_command(as_json: JsonFlag = False) -> None:
 
 
 @app.command("pause")
-def pause(name: ScheduleName, as_json: JsonFlag = False) -> None:
+def pause(name: ScheduleName, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Pause a schedule: its slots become no runs until it is resumed."""
     settings, engine = open_settings(), get_engine()
     _find(settings, engine, name)
-    is_changed = pause_schedule(engine, name, paused_by=name_requester())
+    is_changed = pause_schedule(engine, name, paused_by=name_requester(), origin=name_here(), reason=reason)
     _answer(settings, engine, name, "is paused." if is_changed else "was paused already.", as_json=as_json)
 
 
 @app.command("resume")
-def resume(name: ScheduleName, as_json: JsonFlag = False) -> None:
+def resume(name: ScheduleName, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Let a paused schedule go on with its next slot; what was due meanwhile is not caught up."""
     settings, engine = open_settings(), get_engine()
     _find(settings, engine, name)
-    is_changed = resume_schedule(engine, name)
+    is_changed = resume_schedule(engine, name, resumed_by=name_requester(), origin=name_here(), reason=reason)
     _answer(settings, engine, name, "goes on." if is_changed else "was not paused.", as_json=as_json)
 
 
@@ -134,6 +134,7 @@ def run_now(
         str | None,
         typer.Option("--slot", help="The run of this slot, e.g. 2026-11-24T02:00; the unit's time without an offset."),
     ] = None,
+    reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Ask a worker to run a schedule's job now, whether it is paused or not.
@@ -150,7 +151,10 @@ def run_now(
         if moment > read_clock(engine):
             raise ParamsInvalid(f"--slot {slot}: it lies in the future, and would be taken for done when it comes.")
         params["slot"] = moment.isoformat()
-    asked = enqueue_run(engine, broker, settings, actor, params, trigger="cli", requested_by=name_requester())
+    who = name_requester()
+    asked = enqueue_run(
+        engine, broker, settings, actor, params, trigger="cli", requested_by=who, origin=name_here(), reason=reason
+    )
     short = str(asked.run_id)[:SHORT_ID]
     if as_json:
         print_json({**run_document(get_run(engine, asked.run_id)), "is_new": asked.is_new, "path": asked.path})

@@ -26,6 +26,7 @@ from k9ops.config.sources import (
     read_env_file,
     variable_names,
 )
+from k9ops.config.windows import Window, parse_windows
 from k9ops.errors import SettingsInvalid
 
 _BROKER_DATABASE = 1
@@ -361,6 +362,82 @@ class Settings(BaseSettings):
         "Moment (ISO 8601 with offset) that stands in every report as its time of creation, so that the same data give"
         " the same bytes; empty means the true one.",
     )
+    watch_interval_s: int = _setting(
+        "K9OPS_WATCH_INTERVAL_S",
+        30,
+        "Pause between two rounds of the watchman, who is elected among all processes; 0 switches him off here.",
+        unit="s",
+        ge=0,
+        le=3600,
+    )
+    alert_start_grace_s: int = _setting(
+        "K9OPS_ALERT_START_GRACE_S", 900, "How late a scheduled run may start before people are told.", unit="s", ge=60
+    )
+    alert_run_grace_s: int = _setting(
+        "K9OPS_ALERT_RUN_GRACE_S",
+        1800,
+        "How long a run may take, or four times as long as it usually does, before people are told.",
+        unit="s",
+        ge=60,
+    )
+    alert_queue_grace_s: int = _setting(
+        "K9OPS_ALERT_QUEUE_GRACE_S",
+        300,
+        "How long runs may wait without a worker or unsent, and PostgreSQL be away, before people are told.",
+        unit="s",
+        ge=10,
+    )
+    alert_backup_age_h: int = _setting(
+        "K9OPS_ALERT_BACKUP_AGE_H", 30, "Age of the last proven backup at which people are told.", unit="h", ge=1
+    )
+    alert_shrink_percent: int = _setting(
+        "K9OPS_ALERT_SHRINK_PERCENT",
+        40,
+        "How much smaller than those before a backup must be for people to be told.",
+        unit="%",
+        ge=1,
+        le=99,
+    )
+    alert_remind_h: int = _setting(
+        "K9OPS_ALERT_REMIND_H", 24, "People are told again of what goes on, after so long; 0 never.", unit="h", ge=0
+    )
+    alert_off: str = _setting(
+        "K9OPS_ALERT_OFF", "", "Names of rules that are switched off, separated by commas; `docs/alerts.md` lists them."
+    )
+    alert_maintenance: str = _setting(
+        "K9OPS_ALERT_MAINTENANCE",
+        "",
+        "Times at which nobody is told, in the unit's time zone, such as `Fri 02:00-04:00, 23:30-00:30`.",
+    )
+    alert_webhook_url: SecretStr = _setting(
+        "K9OPS_ALERT_WEBHOOK_URL", SecretStr(""), "Where alerts are posted as JSON.", secret=True
+    )
+    alert_slack_url: SecretStr = _setting(
+        "K9OPS_ALERT_SLACK_URL", SecretStr(""), "Incoming webhook of Slack, or of what takes the same.", secret=True
+    )
+    alert_telegram_token: SecretStr = _setting(
+        "K9OPS_ALERT_TELEGRAM_TOKEN", SecretStr(""), "Token of the bot that sends alerts in Telegram.", secret=True
+    )
+    alert_telegram_chat: str = _setting(
+        "K9OPS_ALERT_TELEGRAM_CHAT", "", "Id of the chat that the bot writes to; goes with the token."
+    )
+    alert_telegram_api_url: str = _setting(
+        "K9OPS_ALERT_TELEGRAM_API_URL",
+        "https://api.telegram.org/",
+        "Root of the Telegram API, for a proxy that stands before it.",
+    )
+    alert_notify_admins: bool = _setting(
+        "K9OPS_ALERT_NOTIFY_ADMINS",
+        False,
+        "Write alerts into the application's notifications, for every active general admin.",
+    )
+    ping_urls: SecretStr = _setting(
+        "K9OPS_PING_URLS",
+        SecretStr(""),
+        "Outside dead man's switches (healthchecks.io or alike): `create_backup=https://…, watchman=https://…`.",
+        secret=True,
+    )
+
     unit_name_ar: str = _setting("K9OPS_UNIT_NAME_AR", "وحدة الكلاب البوليسية", "The unit's name in Arabic.")
     unit_name_en: str = _setting("K9OPS_UNIT_NAME_EN", "Police Dog Unit", "The unit's name in English.")
 
@@ -399,6 +476,28 @@ class Settings(BaseSettings):
         if path is not None and _SECRET_KEY.search(str(path)):
             raise ValueError("must be the name of a file that holds the private key, not the key")
         return path
+
+    @field_validator("alert_maintenance")
+    @classmethod
+    def _check_windows(cls, text: str) -> str:
+        parse_windows(text)
+        return text
+
+    @field_validator("alert_webhook_url", "alert_slack_url")
+    @classmethod
+    def _check_web_address(cls, secret: SecretStr) -> SecretStr:
+        if secret.get_secret_value() and not _is_web_address(secret.get_secret_value()):
+            raise ValueError("must look like https://host/path")
+        return secret
+
+    @field_validator("ping_urls")
+    @classmethod
+    def _check_ping_urls(cls, secret: SecretStr) -> SecretStr:
+        for part in _split_names(secret.get_secret_value()):
+            job, equals, url = part.partition("=")
+            if not (job and equals and _is_web_address(url)):
+                raise ValueError("must look like create_backup=https://host/path, separated by commas")
+        return secret
 
     @field_validator("report_fixed_time")
     @classmethod
@@ -457,6 +556,8 @@ class Settings(BaseSettings):
     def _check_limits(self) -> Settings:
         if self.backup_hard_limit_s <= self.backup_soft_limit_s:
             raise ValueError("K9OPS_BACKUP_HARD_LIMIT_S must be greater than K9OPS_BACKUP_SOFT_LIMIT_S")
+        if bool(self.alert_telegram_token.get_secret_value()) != bool(self.alert_telegram_chat):
+            raise ValueError("K9OPS_ALERT_TELEGRAM_TOKEN and K9OPS_ALERT_TELEGRAM_CHAT go together")
         if self.uploads_dir is not None and self.backup_dir.resolve().is_relative_to(self.uploads_dir.resolve()):
             raise ValueError("K9OPS_BACKUP_DIR must not stand in K9OPS_UPLOADS_DIR: backups would hold each other")
         return self
@@ -475,6 +576,26 @@ class Settings(BaseSettings):
     def recipients(self) -> tuple[str, ...]:
         """Public keys to which backups are encrypted, each once; none means that they are not."""
         return tuple(dict.fromkeys(_split_names(self.backup_recipients)))
+
+    @property
+    def alert_rules_off(self) -> frozenset[str]:
+        """Names of the rules of `K9OPS_ALERT_OFF`."""
+        return frozenset(_split_names(self.alert_off))
+
+    @property
+    def maintenance_windows(self) -> tuple[Window, ...]:
+        """The windows of `K9OPS_ALERT_MAINTENANCE`."""
+        return parse_windows(self.alert_maintenance)
+
+    @property
+    def has_ping_urls(self) -> bool:
+        """Whether any dead man's switch is pinged."""
+        return bool(self.ping_urls.get_secret_value())
+
+    def ping_url_of(self, job: str) -> str | None:
+        """Return the URL of a job's dead man's switch, which is a secret; None when it has none."""
+        pairs = (part.partition("=") for part in _split_names(self.ping_urls.get_secret_value()))
+        return {name: url for name, _, url in pairs}.get(job)
 
     @property
     def sqlalchemy_url(self) -> URL:
@@ -520,6 +641,11 @@ class Settings(BaseSettings):
 
 def _split_names(text: str) -> list[str]:
     return [name for name in re.split(r"[,\s]+", text) if name]
+
+
+def _is_web_address(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _has_plain_authority(text: str) -> bool:

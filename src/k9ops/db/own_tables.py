@@ -10,6 +10,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -90,18 +91,36 @@ message. `progress` is {done, total, unit}.
 audit_event = Table(
     "audit_event",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
-    Column("target_type", Text, nullable=False),
-    Column("target_id", Text, nullable=False),
+    Column("target_type", Text(collation="C"), nullable=False),
+    Column("target_id", Text(collation="C"), nullable=False),
     Column("before", JSONB),
     Column("after", JSONB),
     Column("run_id", Uuid),
+    Column("origin", Text),
+    Column("reason", Text),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
     Index("audit_event_target", "target_type", "target_id"),
 )
-"""One row for each thing that a job or a person changed: who, what, and how it was before and after."""
+"""One row for each thing that a job or a person changed: who, from where, what, why, and how it was before and after.
+
+Triggers of the table give each row its number and link it to the one before; writers leave `id` and both hashes out.
+"""
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("chain_id", Uuid, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="audit_head_one"),
+)
+"""One row: the number and hash of the newest audit entry, and which chain it is of; a restored copy begins another."""
 
 schedule = Table(
     "schedule",
@@ -157,3 +176,59 @@ drive_folder = Table(
     CheckConstraint("id = 1", name="drive_folder_one"),
 )
 """At most one row: Drive's id of the folder that k9ops found or made, where none is chosen."""
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("told_at", DateTime(timezone=True)),
+    Column("closed_at", DateTime(timezone=True)),
+    Index("incident_open_key", "rule", "subject", unique=True, postgresql_where=text("closed_at IS NULL")),
+)
+"""One row for each thing that went wrong; `told_at` is when people were last told of it."""
+
+alert_message = Table(
+    "alert_message",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("incident_id", BigInteger),
+    Column("content", JSONB, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("given_up_at", DateTime(timezone=True)),
+    Column("problem", Text),
+    Index("alert_message_open", "due_at", postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL")),
+)
+"""The outbox of alerts: one row for each message and channel, written together with what became of the incident."""
+
+alert_mute = Table(
+    "alert_mute",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("muted_by", Text, nullable=False),
+    Column("reason", Text),
+)
+"""One row for each time that somebody wanted to hear nothing of a rule (`*` is all), or of one subject of it."""
+
+watchman = Table(
+    "watchman",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text, nullable=False),
+    Column("round_at", DateTime(timezone=True), nullable=False),
+    Column("pinged_until", DateTime(timezone=True), nullable=False),
+    Column("drive", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    CheckConstraint("id = 1", name="watchman_one"),
+)
+"""At most one row: who went the last round, when, up to which moment runs were pinged, what Drive said."""

@@ -8,21 +8,26 @@ All moments come from PostgreSQL's clock.
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
+from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.engine import database_errors
+from k9ops.db.storable import make_storable
+from k9ops.errors import DatabaseUnavailable
 from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run, run_from_row
 from k9ops.ledger.requests import insert_run
 
-# A NUL as JSON writes it; an even number of backslashes before it belongs to the text.
-_JSON_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+_CHANGING_STATES = frozenset({"succeeded", "partial"})
+# They run all day and change nothing but the ledger's own bookkeeping.
+_CHANGELESS_JOBS = frozenset({"canary", "relay_outbox", "rescue_runs"})
 
 _CLAIM = text(f"""
     UPDATE k9ops.run SET
@@ -164,10 +169,13 @@ def finish_run(
     traceback: str | None = None,
     follow_ups: Sequence[NewRun] = (),
 ) -> bool:
-    """Record how a run ended, and the runs that follow from it, in one transaction.
+    """Record how a run ended, the runs that follow from it, and the audit entry, in one transaction.
 
     Returns:
         False when the lease was lost: nothing is written then.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer, or the audit chain is in use; nothing is written, call again.
     """
     values = {
         "state": state,
@@ -181,6 +189,9 @@ def finish_run(
             return False
         for new in follow_ups:
             insert_run(connection, new, is_sent=False)
+        if state in _CHANGING_STATES and claim.run.job not in _CHANGELESS_JOBS:
+            after = {"state": state, "message": message, "evidence": dict(evidence or {})}
+            _append_conclusion(connection, claim, after)
     return True
 
 
@@ -213,15 +224,27 @@ def put_back_run(engine: Engine, claim: Claim, *, message: str) -> bool:
         return _give_up(connection, _PUT_BACK, claim, values)
 
 
+def _append_conclusion(connection: Connection, claim: Claim, after: Mapping[str, Any]) -> None:
+    """Append what a job did, as it says itself; the evidence names the things that it changed."""
+    run = claim.run
+    event = AuditEvent(
+        actor=run.job,
+        origin=f"worker {claim.owner.rpartition('/')[0]}",
+        action="finish",
+        target_type="run",
+        target_id=str(run.id),
+        after=after,
+        run_id=run.id,
+    )
+    try:
+        append_event(connection, event)
+    except OperationalError as exc:
+        if isinstance(exc.orig, psycopg.errors.LockNotAvailable):
+            raise DatabaseUnavailable("The audit chain is in use by another process.", reason=str(exc.orig)) from exc
+        raise
+
+
 def _give_up(connection: Connection, statement: Any, claim: Claim, values: Mapping[str, Any]) -> bool:
     keys = {"id": claim.run.id, "owner": claim.owner}
-    storable = {name: _make_storable(value) for name, value in values.items()}
+    storable = {name: make_storable(value) for name, value in values.items()}
     return connection.execute(statement, {**keys, **storable}).first() is not None
-
-
-def _make_storable(value: Any) -> Any:
-    """Replace what PostgreSQL has no text for, NUL and lone surrogates: an error's words may hold anything."""
-    if not isinstance(value, str):
-        return value
-    text_value = _JSON_NUL.sub("\\1\ufffd", value.replace("\x00", "\ufffd"))
-    return text_value.encode("utf-8", "replace").decode("utf-8")

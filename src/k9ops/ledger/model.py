@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 FINAL_STATES = frozenset({"succeeded", "partial", "skipped", "failed", "cancelled", "expired"})
+PERSONS_TRIGGERS = frozenset({"cli", "web"})
 OPEN_STATES = frozenset({"queued", "retrying"})
 
 
@@ -23,12 +24,14 @@ class NewRun:
         job: Name of the job.
         queue: Queue that its messages go to.
         params: Keyword arguments, JSON values.
-        trigger: `send`, `enqueue`, `schedule`, `cli` or `follow_up`.
+        trigger: `send`, `enqueue`, `schedule`, `cli`, `web` or `follow_up`.
         requested_by: A person or a service; None when unknown.
         parent_id: The run that started this one.
         slot: Due moment of a schedule; a job has at most one run for each.
         due_at: Earliest start; None means now.
         expires_at: A run that has not started by then ends as `expired`; None means never.
+        origin: From where a person asks for it, for the audit.
+        reason: Why, in that person's words.
     """
 
     job: str
@@ -41,6 +44,8 @@ class NewRun:
     slot: datetime | None = None
     due_at: datetime | None = None
     expires_at: datetime | None = None
+    origin: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.engine import database_errors
 from k9ops.errors import RunNotFound, RunStateConflict
-from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run, run_from_row
+from k9ops.ledger.model import PERSONS_TRIGGERS, RUN_COLUMNS, NewRun, Run, run_from_row
 
 _INSERT = text("""
     INSERT INTO k9ops.run (id, job, queue, params, trigger, requested_by, parent_id, slot, due_at, expires_at,
@@ -24,6 +26,7 @@ _INSERT = text("""
     RETURNING id
 """)
 
+_LOCK_STATE = text("SELECT state FROM k9ops.run WHERE id = :id FOR UPDATE")
 LOCK_TWINS = text("SELECT pg_advisory_xact_lock(hashtextextended(:job || CAST(CAST(:params AS jsonb) AS text), 0))")
 _FIND_TWIN = text("""
     SELECT id FROM k9ops.run
@@ -34,7 +37,7 @@ _FIND_TWIN = text("""
 
 
 def insert_run(connection: Connection, new: NewRun, *, is_sent: bool) -> bool:
-    """Record a run in the caller's transaction.
+    """Record a run in the caller's transaction, with an audit entry if a person asks for it.
 
     Args:
         connection: In a transaction.
@@ -57,7 +60,23 @@ def insert_run(connection: Connection, new: NewRun, *, is_sent: bool) -> bool:
         "expires_at": new.expires_at,
         "is_sent": is_sent,
     }
-    return connection.execute(_INSERT, values).first() is not None
+    if connection.execute(_INSERT, values).first() is None:
+        return False
+    if new.trigger in PERSONS_TRIGGERS:
+        append_event(
+            connection,
+            AuditEvent(
+                actor=new.requested_by or "unknown",
+                origin=new.origin,
+                action="request",
+                target_type="run",
+                target_id=str(new.id),
+                reason=new.reason,
+                after={"job": new.job, "params": dict(new.params)},
+                run_id=new.id,
+            ),
+        )
+    return True
 
 
 def record_run(engine: Engine, new: NewRun, *, is_sent: bool) -> bool:
@@ -188,8 +207,17 @@ def list_runs(
         return [run_from_row(row) for row in connection.execute(statement, values).mappings()]
 
 
-def request_cancel(engine: Engine, run_id: uuid.UUID, *, requested_by: str) -> Run:
+def request_cancel(
+    engine: Engine, run_id: uuid.UUID, *, requested_by: str, origin: str | None = None, reason: str | None = None
+) -> Run:
     """Cancel a run that waits at once, or ask the worker of a running one to stop.
+
+    Args:
+        engine: The database.
+        run_id: The run.
+        requested_by: Who asks for it.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         RunNotFound: No run has this id.
@@ -204,13 +232,25 @@ def request_cancel(engine: Engine, run_id: uuid.UUID, *, requested_by: str) -> R
         WHERE id = :id AND state IN ('queued', 'retrying', 'running')
         RETURNING {RUN_COLUMNS}
     """)
-    return _change(engine, statement, run_id, {"requested_by": requested_by}, "cancelled")
+    event = AuditEvent(
+        actor=requested_by, origin=origin, action="cancel", target_type="run", target_id=str(run_id), reason=reason
+    )
+    return _change(engine, statement, event, run_id, "cancelled")
 
 
-def request_retry(engine: Engine, run_id: uuid.UUID, *, requested_by: str) -> Run:
+def request_retry(
+    engine: Engine, run_id: uuid.UUID, *, requested_by: str, origin: str | None = None, reason: str | None = None
+) -> Run:
     """Put a run that ended without success back in the queue; the relay sends it.
 
     Its attempts start again from 1; what happened before stays in `history`.
+
+    Args:
+        engine: The database.
+        run_id: The run.
+        requested_by: Who asks for it.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
 
     Raises:
         RunNotFound: No run has this id.
@@ -227,12 +267,19 @@ def request_retry(engine: Engine, run_id: uuid.UUID, *, requested_by: str) -> Ru
         WHERE id = :id AND state IN ('failed', 'cancelled', 'expired', 'partial')
         RETURNING {RUN_COLUMNS}
     """)
-    return _change(engine, statement, run_id, {"requested_by": requested_by}, "retried")
+    event = AuditEvent(
+        actor=requested_by, origin=origin, action="retry", target_type="run", target_id=str(run_id), reason=reason
+    )
+    return _change(engine, statement, event, run_id, "retried")
 
 
-def _change(engine: Engine, statement: Any, run_id: uuid.UUID, values: Mapping[str, Any], verb: str) -> Run:
+def _change(engine: Engine, statement: Any, event: AuditEvent, run_id: uuid.UUID, verb: str) -> Run:
     with database_errors(), engine.begin() as connection:
-        row = connection.execute(statement, {"id": run_id, **values}).mappings().first()
+        state = connection.scalar(_LOCK_STATE, {"id": run_id})
+        row = connection.execute(statement, {"id": run_id, "requested_by": event.actor}).mappings().first()
+        if row is not None:
+            before, after = {"job": row["job"], "state": state}, {"state": row["state"]}
+            append_event(connection, replace(event, before=before, after=after, run_id=run_id))
     if row is None:
         run = get_run(engine, run_id)
         raise RunStateConflict(f"Run {run_id} is {run.state}: it cannot be {verb}.", state=run.state)

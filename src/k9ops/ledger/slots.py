@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.engine import database_errors
 
 
@@ -118,17 +119,49 @@ def read_schedule_states(engine: Engine) -> dict[str, ScheduleState]:
         return {row["name"]: _state_from_row(row) for row in rows}
 
 
-def pause_schedule(engine: Engine, name: str, *, paused_by: str) -> bool:
-    """Stop a schedule's slots from becoming runs. False when it was paused already."""
+def pause_schedule(
+    engine: Engine, name: str, *, paused_by: str, origin: str | None = None, reason: str | None = None
+) -> bool:
+    """Stop a schedule's slots from becoming runs. False when it was paused already.
+
+    Args:
+        engine: The database.
+        name: The schedule.
+        paused_by: Who asks for it.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
+    """
+    event = AuditEvent(
+        actor=paused_by, origin=origin, action="pause", target_type="schedule", target_id=name, reason=reason
+    )
     with database_errors(), engine.begin() as connection:
         connection.execute(_BEGIN, {"name": name, "since": connection.execute(text("SELECT now()")).scalar_one()})
-        return connection.execute(_PAUSE, {"name": name, "paused_by": paused_by}).first() is not None
+        is_changed = connection.execute(_PAUSE, {"name": name, "paused_by": paused_by}).first() is not None
+        if is_changed:
+            append_event(connection, event)
+        return is_changed
 
 
-def resume_schedule(engine: Engine, name: str) -> bool:
-    """Let a schedule go on with its next slot. False when it was not paused."""
+def resume_schedule(
+    engine: Engine, name: str, *, resumed_by: str, origin: str | None = None, reason: str | None = None
+) -> bool:
+    """Let a schedule go on with its next slot. False when it was not paused.
+
+    Args:
+        engine: The database.
+        name: The schedule.
+        resumed_by: Who asks for it.
+        origin: From where, for the audit.
+        reason: Why, for the audit.
+    """
+    event = AuditEvent(
+        actor=resumed_by, origin=origin, action="resume", target_type="schedule", target_id=name, reason=reason
+    )
     with database_errors(), engine.begin() as connection:
-        return connection.execute(_RESUME, {"name": name}).first() is not None
+        is_changed = connection.execute(_RESUME, {"name": name}).first() is not None
+        if is_changed:
+            append_event(connection, event)
+        return is_changed
 
 
 def _state_from_row(row: RowMapping) -> ScheduleState:

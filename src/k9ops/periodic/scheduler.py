@@ -19,6 +19,7 @@ import periodiq
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from k9ops.alerts.watchman import Watchman
 from k9ops.config.logging import configure_logging, get_logger
 from k9ops.config.settings import Settings, get_settings
 from k9ops.db.engine import get_engine
@@ -68,6 +69,11 @@ class Scheduler:
                 _LOG.info("scheduler.ready", dispatched=len(dispatched))
             self._is_ready = True
 
+    def watch(self) -> None:
+        """Go the watchman's rounds too, in a thread of their own."""
+        if self._settings.watch_interval_s:
+            Watchman(self._settings, get_engine, holder=self._name).start()
+
     def say_goodbye(self) -> None:
         """Tell the ledger that this scheduler has ended."""
         with contextlib.suppress(DatabaseUnavailable, DBAPIError):
@@ -105,6 +111,7 @@ def become_scheduler() -> None:
     logging.getLogger("periodiq").addFilter(_is_worth_telling)
     signal.signal(signal.SIGTERM, _end)
     atexit.register(scheduler.say_goodbye)
+    scheduler.watch()
     _LOG.info("scheduler.started", schedules=sorted(broker.get_declared_actors()), timezone=settings.timezone)
 
 

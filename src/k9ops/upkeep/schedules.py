@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.application import ApplicationSchema, inspect_application
+from k9ops.db.audit import name_origin
 from k9ops.db.engine import database_errors
 from k9ops.errors import PermanentError
 from k9ops.outcome import Execution, Outcome, skipped
@@ -22,14 +23,15 @@ _OPEN = text("""
     SELECT id, date, project_id FROM public.daily_schedule WHERE status = 'OPEN' AND date < :day ORDER BY date, id
 """)
 
+# The schedules first: their count is asked for before the audit, whose first entry makes other writers wait.
 _LOCK = """
     WITH locked AS (
         UPDATE public.daily_schedule SET status = 'LOCKED', updated_at = now() AT TIME ZONE 'UTC' {locked_at}
         WHERE status = 'OPEN' AND date < :day
         RETURNING id, date),
     audited AS (
-        INSERT INTO k9ops.audit_event (actor, action, target_type, target_id, before, after, run_id)
-        SELECT 'lock_schedules', 'lock', 'daily_schedule', id::text,
+        INSERT INTO k9ops.audit_event (actor, origin, action, target_type, target_id, before, after, run_id)
+        SELECT 'lock_schedules', :origin, 'lock', 'daily_schedule', id::text,
                '{{"status": "OPEN"}}', jsonb_build_object('status', 'LOCKED', 'date', date), :run_id
         FROM locked RETURNING 1)
     {told}
@@ -76,7 +78,7 @@ def lock_schedules(
         schema.require("daily_schedule", "id", "date", "status", "updated_at")
         if dry_run:
             return _list_open(connection, day)
-        values = {"day": day, "run_id": execution.run_id}
+        values = {"day": day, "run_id": execution.run_id, "origin": name_origin("job")}
         user_id = _find_audit_user(connection, schema, settings.audit_username)
         statement = _LOCK.format(
             locked_at=", locked_at = now() AT TIME ZONE 'UTC'" if schema.has("daily_schedule", "locked_at") else "",

@@ -19,6 +19,7 @@ from tests.integration.backups.test_verify import role
 from tests.processes import wait_for
 
 from k9ops.backups import settling, swap
+from k9ops.backups.anchors import list_anchors
 from k9ops.backups.catalogue import Backup, load_backup
 from k9ops.backups.differences import compare_with_live
 from k9ops.backups.restore import open_maintenance_session, restore_backup
@@ -27,6 +28,7 @@ from k9ops.backups.swap import SwapReport, swap_database, undo_swap
 from k9ops.backups.tidying import drop_database_beside, tidy_databases
 from k9ops.config.settings import Settings
 from k9ops.db import migrate
+from k9ops.db.audit_chain import verify_chain
 from k9ops.db.migrate import upgrade
 from k9ops.embedded.places import package_dir
 from k9ops.embedded.postgres import PostgresServer
@@ -234,7 +236,7 @@ def test_audit_entries_are_in_the_database_that_is_live_and_stay_in_the_former_o
     backup = audited.back_up()
     audited.run(insert.format("after the backup") + ";" + insert.format("after the backup").partition(";")[0])
     report = swap_in(audited, restore(audited, backup))
-    query = "SELECT action, count(*) FROM k9ops.audit_event GROUP BY 1 ORDER BY 1"
+    query = "SELECT action, count(*) FROM k9ops.audit_event WHERE action <> 'begin_chain' GROUP BY 1 ORDER BY 1"
     expected = [("after the backup", 2), ("before the backup", 1), ("start_restore", 1), ("swap", 1)]
     assert read(audited, query) == expected
     assert read(beside(audited, report.former_database), query) == expected
@@ -248,6 +250,35 @@ def test_audit_entries_are_in_the_database_that_is_live_and_stay_in_the_former_o
     expected = [*expected[:1], ("after the swap", 1), *expected[1:], ("undo", 1)]
     assert read(audited, query) == expected
     assert read(beside(audited, back.former_database), query) == expected
+
+
+def test_audit_chain_is_whole_after_a_swap_and_its_undo_and_agrees_with_the_manifests(audited: Source) -> None:
+    insert = "INSERT INTO k9ops.audit_event (actor, action, target_type, target_id) VALUES ('sara', 'x', 'dog', '7')"
+    folder = audited.settings.backup_dir
+    audited.run(insert)
+    backup = audited.back_up()
+    audited.run(insert)
+    later = audited.back_up()
+    assert (backup.manifest.manifest_version, later.manifest.manifest_version) == (3, 3)
+    assert [item.manifest.audit.last_id for item in (backup, later) if item.manifest.audit] == [1, 2]
+
+    def verify() -> tuple[int, int, object]:
+        report = verify_chain(audited.engine, list_anchors(folder))
+        audited.engine.dispose()
+        return report.anchors, report.other_anchors, report.problem
+
+    assert verify() == (2, 0, None)
+    swap_in(audited, restore(audited, backup))
+    assert verify() == (1, 1, None), "what the later backup noted is of the former database"
+    undo(audited)
+    assert verify() == (2, 0, None)
+    audited.run("ALTER TABLE k9ops.audit_event DISABLE TRIGGER USER")
+    audited.run("DELETE FROM k9ops.audit_event WHERE id > 1")
+    audited.run("UPDATE k9ops.audit_head SET last_id = 1, hash = (SELECT hash FROM k9ops.audit_event)")
+    problem = verify_chain(audited.engine, list_anchors(folder)).problem
+    audited.engine.dispose()
+    assert problem is not None
+    assert problem.message == f"Entry 2 was removed, as backup {later.backup_id} shows."
 
 
 def test_audit_entries_written_during_the_swap_are_carried_over_too(

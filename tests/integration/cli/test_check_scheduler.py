@@ -55,7 +55,7 @@ def test_check_scheduler_is_not_deceived_by_a_schedule_that_a_person_resumed(
     age(decided, "true")
     assert judge(settings) == ("fail", "No scheduler has rung for 1 h 0 min.")
     pause_schedule(decided, "create_backup", paused_by="operator")
-    resume_schedule(decided, "create_backup")
+    resume_schedule(decided, "create_backup", resumed_by="omar")
     assert judge(settings)[0] == "fail"
 
 

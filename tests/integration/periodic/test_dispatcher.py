@@ -200,7 +200,7 @@ def test_paused_schedule_counts_what_it_misses_and_goes_on_with_the_next(engine:
     assert dispatch(START + 20 * MINUTE, schedule) == []
     state = read_schedule_states(engine)["probe"]
     assert (state.missed, state.paused_by) == (4, "operator")
-    assert resume_schedule(engine, "probe")
+    assert resume_schedule(engine, "probe", resumed_by="omar")
     assert [item.slot for item in dispatch(START + 25 * MINUTE, schedule)] == [
         START.replace(microsecond=0) + 25 * MINUTE
     ]
@@ -240,7 +240,7 @@ def test_scheduler_that_stood_still_does_not_set_a_schedule_back(
     now = read_clock(engine)
     dispatch(now - 60 * MINUTE, schedule)
     pause_schedule(engine, "probe", paused_by="operator")
-    assert resume_schedule(engine, "probe")
+    assert resume_schedule(engine, "probe", resumed_by="omar")
     caplog.clear()
     # It read the clock, was suspended, and another scheduler has decided meanwhile.
     assert dispatch(now - 30 * MINUTE, schedule) == []

@@ -33,8 +33,9 @@ def test_decode_reads_what_encode_wrote(tables: dict[str, int], size: int, reaso
         (b"\xff\xfe", "not JSON"),
         (b"[]", "no manifest_version"),
         (b"{}", "no manifest_version"),
-        (b'{"manifest_version": 3}', "of version 3; this k9ops reads version 1 and 2"),
+        (b'{"manifest_version": 4}', "of version 4; this k9ops reads version 1, 2 and 3"),
         (b'{"manifest_version": 1}', "wrong or missing values"),
+        (b'{"manifest_version": 3}', "wrong or missing values"),
         (b'{"manifest_version": 2}', "wrong or missing values"),
     ],
 )
@@ -62,7 +63,7 @@ def test_manifest_of_a_plain_archive_keeps_its_first_form_and_fingerprint() -> N
     document = json.loads(encode(manifest))
     assert "encryption" not in document
     assert list(document)[-1] == "k9ops_version"
-    first_form = manifest.model_dump(mode="json", exclude={"encryption", "uploads"})
+    first_form = manifest.model_dump(mode="json", exclude={"encryption", "uploads", "audit"})
     text = json.dumps(first_form, ensure_ascii=False, indent=2).encode() + b"\n"
     assert fingerprint(manifest) == hashlib.sha256(text).hexdigest()
 
@@ -77,4 +78,14 @@ def test_manifest_of_an_encrypted_archive_is_read_again() -> None:
     for change in ({"recipients": []}, {"format": "pgp"}, {"plain_sha256": "x"}, {"key": "x"}):
         data = json.loads(encode(manifest)) | {"encryption": encryption | change}
         with pytest.raises(BackupDamaged, match="encryption"):
+            decode_manifest(json.dumps(data).encode())
+
+
+def test_manifest_notes_the_head_of_the_audit_chain_from_its_third_version_on() -> None:
+    head = {"chain_id": "c", "last_id": 7, "hash": "a" * 64}
+    manifest = make_manifest(manifest_version=3, audit=head)
+    assert decode_manifest(encode(manifest)) == manifest
+    for version in (1, 2):
+        data = json.loads(encode(manifest)) | {"manifest_version": version}
+        with pytest.raises(BackupDamaged, match="wrong or missing values"):
             decode_manifest(json.dumps(data).encode())
