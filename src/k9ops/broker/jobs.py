@@ -17,9 +17,18 @@ from k9ops.ledger.conclusion import RetryPolicy
 #: Options that k9ops adds to those of Dramatiq. `max_retries`, `min_backoff` and `max_backoff` (milliseconds) mean
 #: what they mean in Dramatiq's own Retries middleware, which the ledger replaces. `soft_limit` and `max_lateness` are
 #: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away. `is_coalesced` gives
-#: requests that are equal one run as long as that has not ended.
+#: requests that are equal one run as long as that has not ended. `private_params` names parameters that no page shows.
 JOB_OPTIONS = frozenset(
-    {"max_retries", "min_backoff", "max_backoff", "soft_limit", "max_lateness", "is_inline_safe", "is_coalesced"}
+    {
+        "max_retries",
+        "min_backoff",
+        "max_backoff",
+        "soft_limit",
+        "max_lateness",
+        "is_inline_safe",
+        "is_coalesced",
+        "private_params",
+    }
 )
 
 _DEFAULT_MAX_RETRIES = 3
@@ -39,6 +48,7 @@ class Job:
         max_lateness_s: A run that starts later than this after its due moment expires; None is never.
         is_inline_safe: Whether a caller may execute it when the broker is away.
         is_coalesced: Whether `enqueue` answers with the open run of the same parameters, if there is one.
+        private_params: Parameters whose values no page shows.
     """
 
     name: str
@@ -48,6 +58,7 @@ class Job:
     max_lateness_s: float | None
     is_inline_safe: bool
     is_coalesced: bool = False
+    private_params: frozenset[str] = frozenset()
 
     def expires_at(self, due_at: datetime | None) -> datetime | None:
         """Return the latest start of a run that is due then (None: now); None when it may start at any time."""
@@ -72,6 +83,7 @@ def describe_job(actor: dramatiq.Actor[..., Any]) -> Job:
         max_lateness_s=None if lateness_ms is None else lateness_ms / 1000,
         is_inline_safe=bool(options.get("is_inline_safe", False)),
         is_coalesced=bool(options.get("is_coalesced", False)),
+        private_params=frozenset(options.get("private_params", ())),
     )
 
 
