@@ -58,7 +58,8 @@ def read_run_page(
         before: `next_before` of the page before.
         limit: Size of a page.
     """
-    conditions, values = ["true"], {"limit": limit + 1}  # type: tuple[list[str], dict[str, Any]]
+    conditions = ["true"]
+    values: dict[str, object] = {"limit": limit + 1}
     for condition, name, value in (
         ("job = :job", "job", wanted.job),
         ("state = :state", "state", wanted.state),
