@@ -236,6 +236,14 @@ class FileChanged(PermanentError):
     """A file changed while it was read."""
 
 
+class AccountInvalid(PermanentError):
+    """An account of the dashboard is unknown, exists already, or is not what it must be."""
+
+
+class AccessDenied(PermanentError):
+    """The person has not entered, or may not do this."""
+
+
 class SecretUnreadable(PermanentError):
     """A sealed value cannot be opened: the key is missing or another one, or the value was altered."""
 

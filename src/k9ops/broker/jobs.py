@@ -19,7 +19,8 @@ from k9ops.ledger.conclusion import RetryPolicy
 #: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away, and `fallback` is what
 #: `enqueue` does then unless it is told. `is_coalesced` gives
 #: requests that are equal one run as long as that has not ended. `is_audited`, true unless told otherwise, gives a
-#: success an entry in the audit.
+#: success an entry in the audit. `private_params` names parameters that no
+#: page shows.
 JOB_OPTIONS = frozenset(
     {
         "max_retries",
@@ -31,6 +32,7 @@ JOB_OPTIONS = frozenset(
         "fallback",
         "is_coalesced",
         "is_audited",
+        "private_params",
     }
 )
 
@@ -59,6 +61,7 @@ class Job:
         fallback: What `enqueue` does when the broker is away: `outbox`, `inline` or `raise`.
         is_coalesced: Whether `enqueue` answers with the open run of the same parameters, if there is one.
         is_audited: Whether a success stands in the audit, since it has changed something.
+        private_params: Parameters whose values no page shows.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Job:
     fallback: Fallback = "outbox"
     is_coalesced: bool = False
     is_audited: bool = True
+    private_params: frozenset[str] = frozenset()
 
     def expires_at(self, due_at: datetime | None) -> datetime | None:
         """Return the latest start of a run that is due then (None: now); None when it may start at any time."""
@@ -98,6 +102,7 @@ def describe_job(actor: dramatiq.Actor[..., Any]) -> Job:
         fallback=options.get("fallback", "outbox"),
         is_coalesced=bool(options.get("is_coalesced", False)),
         is_audited=bool(options.get("is_audited", True)),
+        private_params=frozenset(options.get("private_params", ())),
     )
 
 

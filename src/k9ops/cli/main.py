@@ -29,6 +29,7 @@ from k9ops.cli import (
     runs,
     schedule,
     stack,
+    web,
 )
 from k9ops.cli.failures import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, explain_failure
 from k9ops.cli.output import print_error, print_text
@@ -58,6 +59,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
+app.add_typer(web.app, name="web")
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN_S = 0.02

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import RenderableType
@@ -20,12 +19,10 @@ from k9ops.cli.run_view import SHORT_ID, run_document
 from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
-from k9ops.errors import ParamsInvalid, RunNotFound, ScheduleUnknown
-from k9ops.ledger.model import Run
-from k9ops.ledger.requests import get_run, list_runs
-from k9ops.ledger.slots import ScheduleState, pause_schedule, read_clock, read_schedule_states, resume_schedule
-from k9ops.periodic.dispatcher import load_timetable
-from k9ops.periodic.timetable import Schedule, find_next_slot
+from k9ops.errors import ParamsInvalid
+from k9ops.ledger.requests import get_run
+from k9ops.ledger.slots import pause_schedule, read_clock, resume_schedule
+from k9ops.periodic.looking import ScheduleView, find_schedule, look_at_schedules
 
 app = typer.Typer(help="Look at the timetable, pause it, run a job of it now.", no_args_is_help=True)
 
@@ -50,56 +47,11 @@ ScheduleName = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class ScheduleView:
-    """A schedule as it is now.
-
-    Attributes:
-        schedule: The row of the timetable.
-        state: How far it is; None when no scheduler has seen it yet.
-        next_slot: Aware UTC; None while it is switched off.
-        last_run: The newest run that it started.
-    """
-
-    schedule: Schedule
-    state: ScheduleState | None
-    next_slot: datetime | None
-    last_run: Run | None
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether its slots become no runs."""
-        return self.state is not None and self.state.paused_at is not None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, times as ISO 8601."""
-        state = self.state
-        moments = {
-            "next_slot": self.next_slot,
-            "last_slot": state.last_slot if state else None,
-            "dispatched_until": state.dispatched_until if state else None,
-            "last_missed_slot": state.last_missed_slot if state else None,
-            "paused_at": state.paused_at if state else None,
-        }
-        return {
-            "name": self.schedule.name,
-            "job": self.schedule.job,
-            "cron": self.schedule.cron,
-            "catch_up": self.schedule.catch_up,
-            "max_lateness_s": self.schedule.max_lateness_s,
-            "is_paused": self.is_paused,
-            "paused_by": state.paused_by if state else None,
-            "missed": state.missed if state else 0,
-            "last_run": self.last_run.to_dict() if self.last_run else None,
-            **{name: moment.isoformat() if moment else None for name, moment in moments.items()},
-        }
-
-
 @app.command("list")
 def list_command(as_json: JsonFlag = False) -> None:
     """List the timetable: when each schedule is due next, how its last run ended, what was missed."""
     settings = open_settings()
-    views = _look(settings, get_engine())
+    views = look_at_schedules(settings, get_engine())
     if as_json:
         print_json({"timezone": settings.timezone, "schedules": [view.to_dict() for view in views]})
         return
@@ -113,7 +65,7 @@ def list_command(as_json: JsonFlag = False) -> None:
 def pause(name: ScheduleName, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Pause a schedule: its slots become no runs until it is resumed."""
     settings, engine = open_settings(), get_engine()
-    _find(settings, engine, name)
+    find_schedule(settings, engine, name)
     is_changed = pause_schedule(engine, name, paused_by=name_requester(), origin=name_here(), reason=reason)
     _answer(settings, engine, name, "is paused." if is_changed else "was paused already.", as_json=as_json)
 
@@ -122,7 +74,7 @@ def pause(name: ScheduleName, reason: Reason = None, as_json: JsonFlag = False) 
 def resume(name: ScheduleName, reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Let a paused schedule go on with its next slot; what was due meanwhile is not caught up."""
     settings, engine = open_settings(), get_engine()
-    _find(settings, engine, name)
+    find_schedule(settings, engine, name)
     is_changed = resume_schedule(engine, name, resumed_by=name_requester(), origin=name_here(), reason=reason)
     _answer(settings, engine, name, "goes on." if is_changed else "was not paused.", as_json=as_json)
 
@@ -142,7 +94,7 @@ def run_now(
     With --slot it is the run of that slot: nothing happens when the slot has one.
     """
     settings, broker, engine = open_settings(), load_broker(), get_engine()
-    schedule = _find(settings, engine, name)
+    schedule = find_schedule(settings, engine, name)
     actor = find_actor(broker, schedule.job)
     params = dict(schedule.params or {})
     if slot is not None:
@@ -179,42 +131,11 @@ def parse_moment(text: str, settings: Settings) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=settings.zone)
 
 
-def _find(settings: Settings, engine: Engine, name: str) -> Schedule:
-    timetable = load_timetable(settings, engine)
-    found = next((schedule for schedule in timetable if schedule.name == name), None)
-    if found is None:
-        known = ", ".join(schedule.name for schedule in timetable)
-        raise ScheduleUnknown(f"There is no schedule {name!r}. The schedules are: {known}.")
-    return found
-
-
-def _look(settings: Settings, engine: Engine) -> list[ScheduleView]:
-    now, states = read_clock(engine), read_schedule_states(engine)
-    views = []
-    for schedule in load_timetable(settings, engine):
-        next_slot = find_next_slot(schedule.cron, settings.zone, after=now) if schedule.cron else None
-        state = states.get(schedule.name)
-        views.append(ScheduleView(schedule, state, next_slot, _find_last_run(engine, schedule, state)))
-    return views
-
-
-def _find_last_run(engine: Engine, schedule: Schedule, state: ScheduleState | None) -> Run | None:
-    if schedule.params is None:
-        runs = list_runs(engine, job=schedule.job, trigger="schedule", limit=1)
-        return runs[0] if runs else None
-    if state is None or state.last_slot is None:
-        return None
-    try:
-        return get_run(engine, schedule.slot_run_id(state.last_slot))
-    except RunNotFound:
-        return None  # pruned
-
-
 def _answer(settings: Settings, engine: Engine, name: str, words: str, *, as_json: bool) -> None:
     if not as_json:
         print_text(f"{name} {words}")
         return
-    view = next(view for view in _look(settings, engine) if view.schedule.name == name)
+    view = next(view for view in look_at_schedules(settings, engine) if view.schedule.name == name)
     print_json({"schedule": view.to_dict()})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -195,6 +196,44 @@ class Settings(BaseSettings):
         "Port of a worker's Prometheus metrics; 0 switches them off.",
         ge=0,
         le=65_535,
+    )
+
+    web_host: str = _setting(
+        "K9OPS_WEB_HOST",
+        "127.0.0.1",
+        "Address on which the dashboard listens.",
+    )
+    web_port: int = _setting(
+        "K9OPS_WEB_PORT",
+        8099,
+        "Port of the dashboard.",
+        ge=1,
+        le=65_535,
+    )
+    web_session_hours: int = _setting(
+        "K9OPS_WEB_SESSION_HOURS",
+        12,
+        "How long a login to the dashboard holds.",
+        unit="hours",
+        ge=1,
+        le=720,
+    )
+    web_proxies: str = _setting(
+        "K9OPS_WEB_PROXIES",
+        "",
+        "Addresses of reverse proxies, separated by commas, whose `X-Forwarded-For` and `X-Forwarded-Proto` are"
+        " believed.",
+    )
+    web_user_header: str = _setting(
+        "K9OPS_WEB_USER_HEADER",
+        "",
+        "Header in which these proxies name the account; empty means that people log in here.",
+    )
+    web_metrics_token: SecretStr = _setting(
+        "K9OPS_WEB_METRICS_TOKEN",
+        SecretStr(""),
+        "Bearer token of the dashboard's `/metrics`; empty switches that page off.",
+        secret=True,
     )
 
     backup_dir: Path = _setting("K9OPS_BACKUP_DIR", Path("backups"), "Folder of the backups; made with mode 0700.")
@@ -611,6 +650,16 @@ class Settings(BaseSettings):
             raise ValueError(_ENCODE)
         return secret
 
+    @field_validator("web_proxies")
+    @classmethod
+    def _check_proxies(cls, text: str) -> str:
+        for name in _split_names(text):
+            try:
+                ipaddress.ip_address(name)
+            except ValueError as exc:
+                raise ValueError("must be addresses such as 10.0.0.2, separated by commas") from exc
+        return text
+
     @field_validator("secret_key")
     @classmethod
     def _check_secret_key(cls, secret: SecretStr) -> SecretStr:
@@ -647,6 +696,11 @@ class Settings(BaseSettings):
     def secret_keys(self) -> tuple[bytes, ...]:
         """The keys of `K9OPS_SECRET_KEY`, the one that seals first; none when it is not set."""
         return decode_keys(self.secret_key.get_secret_value())
+
+    @property
+    def trusted_proxies(self) -> frozenset[str]:
+        """Addresses of the reverse proxies whose headers the dashboard believes."""
+        return frozenset(_split_names(self.web_proxies))
 
     @property
     def recipients(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -81,6 +82,9 @@ run = Table(
     Index("run_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
     Index("run_created", "created_at", "id"),
     Index("run_job_finished", "job", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    Index("run_job_created", "job", "created_at", "id"),
+    Index("run_job_state_created", "job", "state", "created_at", "id"),
+    Index("run_state_created", "state", "created_at", "id"),
     Index("run_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
 )
 """One row a run: what was asked for, by whom, and how it ended.
@@ -254,3 +258,44 @@ watchman = Table(
     CheckConstraint("id = 1", name="watchman_one"),
 )
 """At most one row: who went the last round, when, up to which moment runs were pinged, what Drive said."""
+
+web_account = Table(
+    "web_account",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("language", Text, nullable=False, server_default="ar"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="web_account_role_known"),
+    CheckConstraint("language IN ('ar', 'en')", name="web_account_language_known"),
+)
+"""One row for each person who may enter the dashboard."""
+
+web_session = Table(
+    "web_session",
+    metadata,
+    Column("token_sha256", LargeBinary, primary_key=True),
+    Column(
+        "account",
+        Text,
+        ForeignKey("k9ops.web_account.name", name="web_session_account", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("csrf", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index("web_session_account_index", "account"),
+)
+"""One row for each browser that has entered; the cookie's token is kept as its digest only."""
+
+web_login_failure = Table(
+    "web_login_failure",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("web_login_failure_at", "at"),
+)
+"""Attempts to enter that failed lately; they throttle the next ones."""

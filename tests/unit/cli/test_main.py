@@ -52,6 +52,8 @@ def test_document_has_an_example_of_every_command() -> None:
     documented = {path for path in COMMANDS if any(tuple(line.split()[: len(path)]) == path for line in examples)}
     assert documented == set(COMMANDS)
     for line in examples:
+        if line == "web":  # a group that does something by itself
+            continue
         path = next(path for path in COMMANDS if tuple(line.split()[: len(path)]) == path)
         known = {option for parameter in COMMANDS[path].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", line)) <= known, line

@@ -1,0 +1,1 @@
+"""The pages after the login, one module for each."""

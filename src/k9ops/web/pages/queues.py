@@ -1,0 +1,41 @@
+"""Queues and the processes that serve them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from k9ops.broker.inspection import QueueMessages
+from k9ops.errors import BrokerUnavailable
+from k9ops.ledger.processes import list_processes
+from k9ops.ledger.requests import list_runs
+from k9ops.ledger.statistics import QueueRuns, summarise_queues
+from k9ops.web.health import read_messages
+from k9ops.web.visit import Desk, Visit
+
+
+def show_queues(visit: Visit) -> Response:
+    """Show the page."""
+    return visit.render("queues.html", **gather(visit.desk))
+
+
+def gather(desk: Desk) -> dict[str, Any]:
+    """Return what the page shows, the same for everybody."""
+    runs = summarise_queues(desk.engine)
+    try:
+        messages = {item.queue: item for item in read_messages(desk)}
+    except BrokerUnavailable:
+        messages = {}
+    names = sorted({*desk.broker.get_declared_queues(), *runs})
+    processes = list_processes(desk.engine)
+    served = {queue for item in processes if not item.is_silent for queue in item.queues}
+    return {
+        "is_broker_there": bool(messages),
+        "queues": [
+            (name, messages.get(name, QueueMessages(name, 0, 0, 0, 0)), runs.get(name, QueueRuns(name)), name in served)
+            for name in names
+        ],
+        "processes": processes,
+        "running": list_runs(desk.engine, states=("running",), limit=100),
+    }

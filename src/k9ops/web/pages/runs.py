@@ -1,0 +1,121 @@
+"""Runs: a list that is filtered and paged, one run, and what a person may ask of it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from k9ops.broker.jobs import describe_job, find_actor
+from k9ops.db.own_tables import RUN_STATES
+from k9ops.errors import JobUnknown, ParamsInvalid, RunNotFound
+from k9ops.ledger.browsing import RunFilter, read_run_page
+from k9ops.ledger.model import Run
+from k9ops.ledger.requests import get_run, list_runs, request_cancel, request_retry
+from k9ops.web.visit import Desk, Visit
+
+RETRYABLE = frozenset({"failed", "cancelled", "expired", "partial"})
+
+_HIDDEN = "•••"
+_PERIODS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+
+
+def show_runs(visit: Visit) -> Response:
+    """Show a page of runs."""
+    query = visit.request.query_params
+    given = {name: query.get(name, "").replace("\x00", "").strip() for name in ("job", "state", "period", "words")}
+    wanted = RunFilter(
+        job=given["job"] or None,
+        state=given["state"] or None,
+        since=datetime.now(UTC) - _PERIODS[given["period"]] if given["period"] in _PERIODS else None,
+        words=given["words"][:200] or None,
+    )
+    page = read_run_page(visit.desk.engine, wanted, before=_read_place(visit, query.get("before")))
+    following = None
+    if page.next_before is not None:
+        place = f"{page.next_before[0].isoformat()}_{page.next_before[1]}"
+        following = "/runs?" + urlencode({name: value for name, value in given.items() if value} | {"before": place})
+    return visit.render(
+        "runs.html",
+        runs=page.runs,
+        following=following,
+        given=given,
+        is_first="before" not in query,
+        jobs=sorted(visit.desk.broker.get_declared_actors()),
+        states=RUN_STATES,
+        periods=tuple(_PERIODS),
+    )
+
+
+def show_run(visit: Visit) -> Response:
+    """Show one run."""
+    engine, run = visit.desk.engine, _find(visit)
+    parent = None
+    if run.parent_id is not None:
+        try:
+            parent = get_run(engine, run.parent_id)
+        except RunNotFound:
+            parent = None  # pruned
+    return visit.render(
+        "run.html",
+        run=run,
+        params=_to_lines(mask_params(visit.desk, run)),
+        evidence=_to_lines(run.evidence or {}),
+        parent=parent,
+        follow_ups=list(reversed(list_runs(engine, parent_id=run.id))),
+        can_retry=run.state in RETRYABLE,
+    )
+
+
+def retry(visit: Visit) -> Response:
+    """Put a run back in the queue."""
+    run, reason = _find(visit), visit.reason()
+    request_retry(visit.desk.engine, run.id, requested_by=visit.person, origin=visit.origin, reason=reason)
+    return visit.go(f"/runs/{run.id}", done="retried")
+
+
+def cancel(visit: Visit) -> Response:
+    """Cancel a run, or ask its worker to stop."""
+    run, reason = _find(visit), visit.reason()
+    request_cancel(visit.desk.engine, run.id, requested_by=visit.person, origin=visit.origin, reason=reason)
+    return visit.go(f"/runs/{run.id}", done="cancelled")
+
+
+def mask_params(desk: Desk, run: Run) -> dict[str, Any]:
+    """Return the parameters of a run without the values of those that its job declares private."""
+    try:
+        private = describe_job(find_actor(desk.broker, run.job)).private_params
+    except JobUnknown:
+        private = frozenset(run.params)  # nobody knows which of them were
+    return {name: _HIDDEN if name in private else value for name, value in run.params.items()}
+
+
+def _find(visit: Visit) -> Run:
+    text = visit.request.path_params["run_id"]
+    try:
+        return get_run(visit.desk.engine, uuid.UUID(text))
+    except ValueError:
+        raise RunNotFound(visit.speech.say("There is no such run.")) from None
+
+
+def _read_place(visit: Visit, text: str | None) -> tuple[datetime, uuid.UUID] | None:
+    if not text:
+        return None
+    moment, _, run_id = text.partition("_")
+    try:
+        at, identity = datetime.fromisoformat(moment), uuid.UUID(run_id)
+    except ValueError:
+        raise ParamsInvalid(visit.speech.say("There is no such page.")) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)), identity
+
+
+def _to_lines(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+        for name, value in values.items()
+    ]

@@ -1,0 +1,127 @@
+"""One request: who asks, in which language, and the page that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+import dramatiq
+import jinja2
+from sqlalchemy import Engine
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from k9ops.config.settings import Settings
+from k9ops.errors import ParamsInvalid
+from k9ops.version import __version__
+from k9ops.web.accounts import Account
+from k9ops.web.languages import LANGUAGES, Speech
+
+SESSION_COOKIE = "k9ops_session"
+LOGIN_COOKIE = "k9ops_login"
+
+_LONGEST_REASON = 500
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every page works with."""
+
+    settings: Settings
+    engine: Engine
+    broker: dramatiq.Broker
+
+
+@dataclass
+class Visit:
+    """A request while it is answered.
+
+    Attributes:
+        desk: Settings, database, broker.
+        request: As it came.
+        address: Of the browser; that which a trusted proxy names.
+        is_secure: Whether the browser came by TLS.
+        account: Who asks; None on the pages before the login.
+        csrf: What every form must send back.
+        form: What a form sent.
+        token: Of the session's cookie.
+    """
+
+    desk: Desk
+    request: Request
+    address: str
+    is_secure: bool
+    account: Account | None
+    csrf: str
+    form: Mapping[str, str] = field(default_factory=dict)
+    token: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """What the audit says about where a change comes from."""
+        return f"web from {self.address}"
+
+    @property
+    def person(self) -> str:
+        """Who asks, for the ledger and the audit."""
+        return self.account.name if self.account else "unknown"
+
+    @property
+    def speech(self) -> Speech:
+        """How to speak to who asks: the account's language, before the login the browser's."""
+        if self.account is not None:
+            language = self.account.language
+        else:
+            wanted = self.request.headers.get("accept-language", "").lower()
+            language = "en" if wanted.startswith("en") else "ar"
+        return Speech(language, self.desk.settings.zone)
+
+    def reason(self) -> str:
+        """Return why a person wants a change.
+
+        Raises:
+            ParamsInvalid: They did not say.
+        """
+        reason = self.form.get("reason", "").strip()
+        if not reason:
+            raise ParamsInvalid(self.speech.say("Say why: the reason stands in the audit."))
+        return reason[:_LONGEST_REASON]
+
+    def render(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """Return a page."""
+        speech = self.speech
+        known = {
+            "visit": self,
+            "speech": speech,
+            "_": speech.say,
+            "account": self.account,
+            "csrf": self.csrf,
+            "languages": LANGUAGES,
+            "now": datetime.now(UTC),
+            "version": __version__,
+            "notice": self.request.query_params.get("done"),
+        }
+        text = _templates().get_template(template).render(known | values)
+        return HTMLResponse(text, status_code=status)
+
+    def go(self, path: str, *, done: str | None = None) -> Response:
+        """Send the browser to a page of this site, which says what was done."""
+        if done:
+            path += f"{'&' if '?' in path else '?'}done={quote(done)}"
+        return RedirectResponse(path, status_code=303)
+
+
+def render_fragment(template: str, speech: Speech, **values: Any) -> str:
+    """Return a part of a page that is the same for everybody who reads a language."""
+    return _templates().get_template(template).render(values, speech=speech, _=speech.say)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("k9ops.web"), autoescape=True, undefined=jinja2.StrictUndefined
+    )

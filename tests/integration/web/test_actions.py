@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import text
+from tests.integration.web.conftest import Browser
+
+from k9ops.ledger.claims import claim_run, finish_run
+from k9ops.ledger.model import NewRun, Run
+from k9ops.ledger.requests import get_run, record_run
+from k9ops.ledger.slots import read_schedule_states
+from k9ops.web.app import PAGES
+from k9ops.web.pages.runs import mask_params
+from k9ops.web.visit import Desk
+
+Enter = Callable[[str], Browser]
+XSS = "<script>alert('كلب')</script>\"'><img src=x onerror=alert(1)>"
+RANKS = ("viewer", "operator", "admin")
+
+
+def make_run(desk: Desk, **values: object) -> Run:
+    new = NewRun(job="canary", queue="k9_tasks", **values)  # type: ignore[arg-type]
+    record_run(desk.engine, new, is_sent=True)
+    return get_run(desk.engine, new.id)
+
+
+def fail(desk: Desk, run: Run, message: str = "It broke.") -> None:
+    claim = claim_run(desk.engine, run.id, owner="w", lease_s=30, path="worker")
+    assert claim is not None
+    ended = {"state": "failed", "message": message, "error_class": message[:60], "traceback": message}
+    assert finish_run(desk.engine, claim, **ended)  # type: ignore[arg-type]
+
+
+def audited(desk: Desk) -> list[tuple[str, str, str | None, str | None]]:
+    statement = text("SELECT actor, action, origin, reason FROM k9ops.audit_event ORDER BY id DESC LIMIT 3")
+    with desk.engine.begin() as connection:
+        return [tuple(row) for row in connection.execute(statement)]
+
+
+@pytest.mark.parametrize("name", RANKS)
+def test_role_decides_about_every_page(desk: Desk, enter: Enter, name: str) -> None:
+    browser = enter(name)
+    token = browser.token()
+    for path, method, _, role in PAGES:
+        if role is None or path in ("/logout", "/language"):
+            continue
+        real = path.replace("{name}", "canary").replace("{key}", "dogs").replace("{run_id}", str(uuid.uuid4()))
+        real = re.sub(r"\{\w+\}", "nothing", real)
+        answer = browser.client.request(method, real, data={"csrf": token} if method == "POST" else None)
+        is_allowed = RANKS.index(name) >= RANKS.index(role)
+        assert (answer.status_code != 403) == is_allowed, (path, method, answer.status_code)
+        assert answer.status_code < 500
+
+
+def test_every_change_needs_the_token_of_this_session(desk: Desk, enter: Enter) -> None:
+    browser, other = enter("admin"), enter("admin")
+    for path, method, _, role in PAGES:
+        if method != "POST" or role is None:
+            continue
+        real = re.sub(r"\{\w+\}", "canary", path)
+        for token in ("", "x", other.token()):
+            answer = browser.client.post(real, data={"csrf": token, "reason": "r", "language": "en"})
+            assert answer.status_code == 403, path
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        answer = browser.client.post(real, data={"csrf": browser.token(), "reason": "r"}, headers=headers)
+        assert answer.status_code == 403, path
+        headers = {"Origin": "https://evil.example"}
+        answer = browser.client.post(real, data={"csrf": browser.token(), "reason": "r"}, headers=headers)
+        assert answer.status_code == 403, path
+    assert read_schedule_states(desk.engine).get("canary") is None
+
+
+def test_retry_and_cancel_are_done_once_with_their_reason(desk: Desk, enter: Enter) -> None:
+    browser, run = enter("operator"), make_run(desk)
+    fail(desk, run)
+    assert browser.post(f"/runs/{run.id}/retry").status_code == 400
+    assert get_run(desk.engine, run.id).state == "failed"
+    assert browser.post(f"/runs/{run.id}/retry", reason="الخادم عاد").status_code == 303
+    assert get_run(desk.engine, run.id).state == "queued"
+    assert audited(desk)[0] == ("operator", "retry", "web from testclient", "الخادم عاد")
+    assert browser.post(f"/runs/{run.id}/retry", reason="again").status_code == 400
+    assert browser.post(f"/runs/{run.id}/cancel", reason="no need").status_code == 303
+    assert get_run(desk.engine, run.id).state == "cancelled"
+    assert audited(desk)[0][1::2] == ("cancel", "no need")
+
+
+def test_schedule_is_paused_resumed_and_run_now(desk: Desk, enter: Enter) -> None:
+    browser = enter("operator")
+    assert browser.post("/schedules/canary/pause", reason="works").status_code == 303
+    assert read_schedule_states(desk.engine)["canary"].paused_by == "operator"
+    assert audited(desk)[0][1::2] == ("pause", "works")
+    assert browser.post("/schedules/canary/resume", reason="done").status_code == 303
+    assert read_schedule_states(desk.engine)["canary"].paused_at is None
+    answer = browser.post("/schedules/canary/run", reason="to see")
+    run = get_run(desk.engine, uuid.UUID(answer.headers["location"].split("/")[2].split("?")[0]))
+    assert (run.job, run.requested_by, run.trigger) == ("canary", "operator", "web")
+    assert audited(desk)[0][3] == "to see"
+    assert browser.post("/schedules/nothing/run", reason="r").status_code == 404
+
+
+def test_backup_and_report_are_asked_for(desk: Desk, enter: Enter) -> None:
+    browser = enter("operator")
+    answer = browser.post("/backups", reason="before the update")
+    run = get_run(desk.engine, uuid.UUID(answer.headers["location"].split("/")[2].split("?")[0]))
+    assert (run.job, run.params) == ("create_backup", {"only_if_enabled": False})
+    answer = browser.post("/reports/new/dogs", format="xlsx", language="en")
+    run = get_run(desk.engine, uuid.UUID(answer.headers["location"].split("/")[2].split("?")[0]))
+    assert run.params == {"report": "dogs", "params": {"language": "en"}, "format": "xlsx"}
+    assert browser.post("/reports/new/dogs", language="xx").status_code == 400
+    assert browser.post("/reports/new/dogs", format="exe").status_code == 400
+
+
+def test_stored_text_is_never_markup(desk: Desk, enter: Enter) -> None:
+    browser = enter("admin")
+    run = make_run(desk, params={XSS: XSS}, requested_by=XSS)
+    fail(desk, run, XSS)
+    child = make_run(desk, parent_id=run.id, requested_by=XSS)
+    browser.post(f"/runs/{child.id}/cancel", reason=XSS)
+    with desk.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE k9ops.run SET evidence = CAST(:e AS jsonb), history = CAST(:h AS jsonb) WHERE id = :id"),
+            {
+                "e": json.dumps({XSS: [XSS], "artefact_id": XSS}),
+                "h": json.dumps([{"outcome": XSS, "message": XSS, "worker": XSS}]),
+                "id": run.id,
+            },
+        )
+        connection.execute(
+            text("""
+                INSERT INTO k9ops.process (name, kind, host, pid, version, queues, threads, silent_after_s)
+                VALUES (:x, 'worker', :x, 1, :x, ARRAY[:x], 1, 600)
+            """),
+            {"x": XSS},
+        )
+    folder = desk.settings.backup_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (f"/runs/{run.id}", f"/runs/{child.id}", "/runs", "/queues", "/audit", "/", "/schedules", "/backups"):
+        page = browser.client.get(path)
+        assert page.status_code == 200
+        assert "<script>alert" not in page.text
+        assert "<img" not in page.text
+    page = browser.client.get("/runs", params={"words": XSS, "job": XSS, "state": XSS, "period": XSS})
+    assert "<script>alert" not in page.text
+    assert "<img" not in browser.client.get("/audit", params={"actor": XSS, "action": XSS}).text
+
+
+def test_paths_stay_where_they_belong(enter: Enter) -> None:
+    browser = enter("admin")
+    for path in (
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/backups/..%2f..%2fetc%2fpasswd",
+        "/backups/20261124T020000Z-0000000g",
+        "/reports/..%2f..%2fetc%2fpasswd",
+        "/reports/%00",
+        "/runs/..%2f",
+        "/runs/%00",
+        "/live/..%2f_overview",
+    ):
+        assert browser.client.get(path).status_code == 404, path
+
+
+def test_odd_queries_are_no_fault(enter: Enter) -> None:
+    browser = enter("admin")
+    for query in ("before=x", "before=2026_x", "state=%00", "job=%27", "words=%00%25_", "period=x"):
+        assert browser.client.get(f"/runs?{query}").status_code in (200, 400), query
+    assert browser.client.get("/audit?before=9999999999999999999999&actor=%00").status_code == 200
+
+
+def test_large_form_is_refused(desk: Desk, enter: Enter) -> None:
+    assert enter("admin").post("/backups", reason="x" * 100_000).status_code == 413
+
+
+def test_private_parameters_are_dots(desk: Desk) -> None:
+    run = make_run(desk, params={"token": "s3cret", "n": 1})
+    actor = desk.broker.get_actor("canary")
+    actor.options["private_params"] = ("token",)
+    try:
+        assert mask_params(desk, run) == {"token": "•••", "n": 1}
+    finally:
+        del actor.options["private_params"]
+
+
+def test_pages_of_runs_are_complete_and_disjoint(desk: Desk, enter: Enter) -> None:
+    with desk.engine.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO k9ops.run (id, job, queue, trigger, state, created_at)
+                SELECT gen_random_uuid(), 'canary', 'k9_tasks', 'cli', 'cancelled', now() - interval '1 s' * (n / 7)
+                FROM generate_series(1, 120) n
+            """)
+        )
+    browser, path, seen = enter("viewer"), "/runs?job=canary&state=cancelled", list[str]()
+    while path:
+        page = browser.client.get(path).text
+        seen += re.findall(r'href="/runs/([0-9a-f-]{36})"', page)
+        found = re.search(r'href="(/runs\?[^"]*before=[^"]+)"', page)
+        path = found[1].replace("&amp;", "&") if found else ""
+    assert len(seen) == len(set(seen)) == 120
+
+
+def test_both_languages_and_directions(desk: Desk, enter: Enter) -> None:
+    browser = enter("viewer")
+    assert 'lang="ar" dir="rtl"' in browser.client.get("/").text
+    assert browser.post("/language", language="en").status_code == 303
+    assert 'lang="en" dir="ltr"' in browser.client.get("/").text
+    assert "Are we safe?" in browser.client.get("/").text
+
+
+def test_health_tells_what_is_missing_and_metrics_want_their_token(desk: Desk) -> None:
+    from pydantic import SecretStr
+
+    browser = Browser(desk)
+    assert browser.client.get("/healthz").status_code == 200
+    ready = browser.client.get("/readyz")
+    assert ready.status_code == 503
+    assert "no worker for" in ready.json()["problems"]["workers"]
+    assert browser.client.get("/metrics").status_code == 404
+    fail(desk, make_run(desk))
+    open_one = Browser(desk, desk.settings.model_copy(update={"web_metrics_token": SecretStr("t0ken")}))
+    assert open_one.client.get("/metrics").status_code == 401
+    figures = open_one.client.get("/metrics", headers={"Authorization": "Bearer t0ken"}).text
+    assert 'k9ops_runs_ended_1d{job="canary",state="failed"} 1.0' in figures
+    assert 'k9ops_queue_messages{kind="waiting",queue="k9_tasks"}' in figures
