@@ -21,7 +21,7 @@ QUEUES = {"k9_tasks", "schedules", "backups", "reports", "notifications"}
 LONG = {"worker-backups": "backups", "worker-reports": "reports"}
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("worker", *LONG, "scheduler")
+OURS = ("worker", *LONG, "scheduler", "web")
 UNITS = sorted((ROOT / "packaging/systemd").glob("*.service"), key=lambda path: path.stem)
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
@@ -38,9 +38,10 @@ def test_compose_serves_every_queue_and_each_long_one_alone() -> None:
     assert {queue for plan in plan_workers(sorted(QUEUES)) for queue in plan.queues} == QUEUES
 
 
-def test_compose_publishes_nothing_and_lets_services_scale() -> None:
+def test_compose_publishes_the_dashboard_to_this_machine_alone_and_lets_services_scale() -> None:
     for name, service in SERVICES.items():
-        assert "ports" not in service, name
+        published = service.get("ports", [])
+        assert [port.partition(":")[0] for port in published] == (["127.0.0.1"] if name == "web" else []), name
         assert "container_name" not in service, name
 
 
@@ -97,14 +98,13 @@ def test_dockerfile_copies_what_is_there_and_ends_as_an_ordinary_user() -> None:
 
 
 def test_units_and_compose_start_the_same_commands() -> None:
-    assert [unit.stem for unit in UNITS] == [
-        *("k9ops-scheduler", "k9ops-worker", "k9ops-worker-backups", "k9ops-worker-reports")
-    ]
+    names = ("scheduler", "web", "worker", "worker-backups", "worker-reports")
+    assert [unit.stem for unit in UNITS] == [f"k9ops-{name}" for name in names]
     for unit in UNITS:
         command = shlex.split(re.findall(r"^ExecStart=(.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE)[0])
         program = Path(command[0]).name
         assert [program, *command[1:]] == SERVICES[unit.stem.removeprefix("k9ops-")]["command"]
-        assert importlib.util.find_spec(command[1]) is not None
+        assert program == "k9ops" or importlib.util.find_spec(command[1]) is not None
 
 
 def test_secrets_fit_each_other_and_are_never_replaced(tmp_path: Path) -> None:
