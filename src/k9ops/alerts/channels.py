@@ -10,7 +10,6 @@ from email.utils import formatdate, parseaddr
 from functools import partial
 from typing import Any
 
-import requests
 from pydantic import SecretStr
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
@@ -72,6 +71,8 @@ def _post(url: SecretStr, document: Mapping[str, Any]) -> None:
 
 
 def _call(url: SecretStr, **body: Any) -> None:
+    import requests  # 30 ms that every command and worker would take
+
     try:
         answer = requests.post(url.get_secret_value(), timeout=_TIMEOUT_S, allow_redirects=False, **body)
     except requests.RequestException as exc:

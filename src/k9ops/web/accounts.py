@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, get_args
 
 from argon2 import PasswordHasher
@@ -24,9 +25,13 @@ _LONGEST_PASSWORD = 256
 _FAILURES_OF_NAME = 5
 _FAILURES_OF_ADDRESS = 20
 _WINDOW = "15 minutes"
-# Takes the time of a real one, so that an unknown name is not told by the clock.
 _hasher = PasswordHasher()
-_DUMMY_HASH = _hasher.hash("no account has this password")
+
+
+@lru_cache(maxsize=1)
+def _dummy_hash() -> str:
+    """Return what takes the time of a real hash, so that an unknown name is not told by the clock."""
+    return _hasher.hash("no account has this password")
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ def authenticate(engine: Engine, name: str, password: str, *, address: str) -> A
     with database_errors(), engine.begin() as connection:
         stored = connection.execute(find, {"name": name}).scalar()
     try:
-        is_right = _hasher.verify(stored or _DUMMY_HASH, password[: _LONGEST_PASSWORD + 1]) and stored is not None
+        is_right = _hasher.verify(stored or _dummy_hash(), password[: _LONGEST_PASSWORD + 1]) and stored is not None
     except (VerificationError, InvalidHashError):
         is_right = False
     account = find_account(engine, name) if is_right else None
