@@ -50,7 +50,7 @@ class OverdueRuns:
         Args:
             held: All runs of this process.
         """
-        overdue = [active for active in held if _is_overdue(active)]
+        overdue = [active for active in held if is_overdue(active)]
         if not overdue:
             return
         if self._leaves_at_s is None:
@@ -85,8 +85,14 @@ class OverdueRuns:
         record_conclusion(get_engine(), self._broker, active, replace(conclusion, message=message))
 
 
-def _is_overdue(active: ActiveRun) -> bool:
+def is_overdue(active: ActiveRun) -> bool:
+    """Tell whether a job has not stopped when it had to.
+
+    One that has ended is not: while PostgreSQL is away its outcome waits to be recorded, and must not be lost.
+    """
     now_s = time.monotonic()
+    if active.has_ended:
+        return False
     if active.stop_reason == "cancelled" and now_s > active.stop_requested_s + CANCEL_GRACE_S:
         return True
     return active.hard_deadline_s is not None and now_s > active.hard_deadline_s + HARD_LIMIT_GRACE_S

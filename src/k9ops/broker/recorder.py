@@ -149,6 +149,7 @@ class RunRecorder(dramatiq.Middleware):
         active = current_run()
         if active is None:
             return
+        active.has_ended = True
         job = describe_job(broker.get_actor(message.actor_name))
         if isinstance(exception, Shutdown):
             exception = RunInterrupted("The worker is shutting down.", reason="shutdown")

@@ -38,6 +38,9 @@ class ActiveRun:
         soft_limit_s: After this many seconds the job is asked to stop; None is no limit.
         hard_limit_s: After this many seconds an exception ends it; None is no limit.
         on_progress: Told (done, total, unit) at once, in the job's thread.
+
+    Attributes:
+        has_ended: Whether the job has returned or raised; what is left is to record that, however long it takes.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class ActiveRun:
         self._deadline_s = None if soft_limit_s is None else self.started_monotonic_s + soft_limit_s
         self.hard_deadline_s = None if hard_limit_s is None else self.started_monotonic_s + hard_limit_s
         self.stop_requested_s = 0.0
+        self.has_ended = False
         self._stop_reason: str | None = None
         self._progress: dict[str, Any] | None = None
         self._on_progress = on_progress

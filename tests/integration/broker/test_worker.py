@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from dramatiq.results import ResultTimeout
 from sqlalchemy import Engine, text
 from tests.processes import DEADLINE_S, wait_for
 
-from k9ops.broker import results
+from k9ops.broker import overdue, results
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.inline import execute_inline, record_inline_run
@@ -470,6 +471,38 @@ def test_worker_records_the_outcome_when_postgresql_comes_back(
         assert wait_for_end(engine, waiting).state == "succeeded"
     assert len(calls) == 2
     assert get_run(engine, run_id).attempt == 1
+
+
+def test_worker_that_waits_for_postgresql_with_an_outcome_is_not_replaced_for_its_time_limit(
+    engine: Engine, broker: K9opsRedisBroker, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, left = [], []
+    monkeypatch.setattr(overdue, "HARD_LIMIT_GRACE_S", 0.0)
+    monkeypatch.setattr(overdue.os, "kill", lambda *arguments: left.append(arguments))
+    monkeypatch.setattr(overdue.OverdueRuns, "_leave", lambda self, runs: left.append(runs))
+    look_after = overdue.OverdueRuns.look_after
+
+    def look(self: overdue.OverdueRuns, held: Any) -> None:
+        looked.extend(run for run in held if time.monotonic() > run.hard_deadline_s)
+        look_after(self, held)
+
+    monkeypatch.setattr(overdue.OverdueRuns, "look_after", look)
+    started, may_end = threading.Event(), threading.Event()
+
+    @dramatiq.actor(broker=broker, queue_name="tests", time_limit=2_000)
+    def slow() -> Outcome:
+        started.set()
+        assert may_end.wait(DEADLINE_S)
+        return Outcome("succeeded", "Done.", {"n": 1})
+
+    with working(broker):
+        run_id = send(engine, broker, slow)
+        assert started.wait(DEADLINE_S)
+        with postgresql_away(engine, database_url):
+            may_end.set()
+            wait_for(lambda: len(looked) > 3)
+        assert wait_for_end(engine, run_id).state == "succeeded"
+    assert left == []
 
 
 def send_while_away(broker: K9opsRedisBroker, actor: dramatiq.Actor[..., Any]) -> str:

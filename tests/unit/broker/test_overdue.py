@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from k9ops.broker import overdue
+from k9ops.broker.overdue import is_overdue
+from k9ops.ledger.execution import ActiveRun
+
+
+def active(**limits: Any) -> ActiveRun:
+    return ActiveRun(None, soft_limit_s=None, **limits)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overdue, "HARD_LIMIT_GRACE_S", 0.0)
+    monkeypatch.setattr(overdue, "CANCEL_GRACE_S", 0.0)
+
+
+def test_job_past_its_hard_limit_is_overdue_until_it_has_ended() -> None:
+    run = active(hard_limit_s=-1.0)
+    assert is_overdue(run)
+    run.has_ended = True  # its outcome waits for PostgreSQL
+    assert not is_overdue(run)
+
+
+def test_job_within_its_limit_is_not_overdue() -> None:
+    assert not is_overdue(active(hard_limit_s=60.0))
+    assert not is_overdue(active())
+
+
+@pytest.mark.parametrize(("reason", "expected"), [("cancelled", True), ("shutdown", False)])
+def test_cancelled_job_is_overdue_when_it_goes_on(reason: str, expected: bool) -> None:
+    run = active(hard_limit_s=60.0)
+    run.request_stop(reason)
+    run.stop_requested_s = time.monotonic() - 1
+    assert is_overdue(run) == expected
