@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 GENERATION ?= B
+# The tests wait for other processes more than they compute.
+TEST_PROCESSES ?= $(shell expr 2 '*' $$(nproc))
 RUN := .venv/bin
 
 help: ## Show this list
@@ -19,7 +21,7 @@ up: setup ## Run the whole service here until Ctrl-C
 
 test: setup ## Run all tests on servers that the session starts itself
 	@$(PYTHON) scripts/system_packages.py postgresql-15 poppler-utils libreoffice-calc-nogui
-	@$(RUN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+	@$(RUN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 references: setup ## Draw the tests' pictures of the reports anew, to be looked at
 	@$(PYTHON) scripts/system_packages.py poppler-utils

@@ -51,12 +51,6 @@ def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer_module, "_POLL_TIMEOUTS", 1_000_000)
 
 
-@pytest.fixture
-def no_resend(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no worker send a second message of a run, which another could take instead of the first."""
-    monkeypatch.setenv("K9OPS_RESEND_AFTER_S", "3600")
-
-
 def wait_until_idle(broker: K9opsRedisBroker) -> None:
     assert broker.find_gate("tests").looked.wait(DEADLINE_S)
     wait_for(lambda: "blpop" in {client["cmd"] for client in broker.client.client_list()})
