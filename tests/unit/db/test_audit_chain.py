@@ -36,7 +36,16 @@ def test_hash_entry_is_the_form_that_is_documented() -> None:
 
 
 def test_hash_entry_tells_values_apart_that_read_the_same_together() -> None:
-    forms = [("ab", "c"), ("a", "bc"), ("abc", ""), ("abc", None), (None, "abc"), ("ab','c",), ("NULL", "abc"), ("", "abc")]
+    forms = [
+        ("ab", "c"),
+        ("a", "bc"),
+        ("abc", ""),
+        ("abc", None),
+        (None, "abc"),
+        ("ab','c",),
+        ("NULL", "abc"),
+        ("", "abc"),
+    ]
     assert len({hash_entry(START, 1, form) for form in forms}) == len(forms)
 
 
