@@ -57,7 +57,7 @@ class WokenConsumer(_RedisConsumer):
         self._poll_s = self._timeout_s * (_DELAY_POLL_TIMEOUTS if self._is_delay_queue else _POLL_TIMEOUTS)
         self._poll_at_s = 0.0
         self._combined = Combiner(self._acknowledge_all)
-        self._low_mark = prefetch - max(1, prefetch // 4)
+        self._low_mark = prefetch // 2
 
     def __next__(self) -> dramatiq.MessageProxy | None:
         """Return a message; None when there is none for now, so that the caller can see to other things."""

@@ -98,10 +98,15 @@ def carry_out_end(engine: Engine, step: EndStep) -> bool:
 
 @lru_cache(maxsize=4)
 def _get_combiner(engine: Engine) -> Combiner[ClaimStep | EndStep, Any]:
-    return Combiner(lambda steps: _carry_out(engine, steps))
+    return Combiner(lambda steps: carry_out_steps(engine, steps))
 
 
-def _carry_out(engine: Engine, steps: Sequence[ClaimStep | EndStep]) -> list[Any]:
+def carry_out_steps(engine: Engine, steps: Sequence[ClaimStep | EndStep]) -> list[Any]:
+    """Carry out steps of several runs in one transaction.
+
+    Returns:
+        For each claim its run, or None; for each end whether it was recorded.
+    """
     ends = {str(step.run_id): vars(step) for step in steps if isinstance(step, EndStep)}
     claims = {str(step.run_id): vars(step) for step in steps if isinstance(step, ClaimStep)}
     rows = execute_alone(engine, _CARRY_OUT, {"ends": Jsonb(ends, _encode), "claims": Jsonb(claims, _encode)})
