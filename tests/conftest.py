@@ -22,7 +22,7 @@ _POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 _FORGETFUL = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
-def _older_bin_dir() -> Path:
+def older_bin_dir() -> Path:
     """Return Debian's PostgreSQL 15, else the 17 of a wheel, so that an older server is always tested."""
     if (_POSTGRES_15 / "postgres").exists():
         return _POSTGRES_15
@@ -30,7 +30,7 @@ def _older_bin_dir() -> Path:
 
 
 def pytest_report_header() -> str:
-    return f"older PostgreSQL: {_older_bin_dir()}"
+    return f"older PostgreSQL: {older_bin_dir()}"
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
 def postgres15_server(server_folder: Path) -> Iterator[PostgresServer]:
     """Debian's PostgreSQL 15, in the unit's time zone: what is stored as UTC must not depend on the server's."""
     options = {**_FORGETFUL, "timezone": "Asia/Riyadh"}
-    with PostgresServer(server_folder / "postgres15", bin_dir=_older_bin_dir(), options=options) as server:
+    with PostgresServer(server_folder / "postgres15", bin_dir=older_bin_dir(), options=options) as server:
         yield server
 
 

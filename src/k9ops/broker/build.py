@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 
 import dramatiq
@@ -20,6 +21,7 @@ from k9ops.broker.recorder import RunRecorder
 from k9ops.broker.redis_broker import K9opsRedisBroker
 from k9ops.broker.results import OutcomeEncoder, RunResultBackend, RunResults
 from k9ops.config.settings import Settings, get_settings
+from k9ops.errors import SettingsInvalid
 
 _DAY_MS = 86_400_000
 _HEARTBEAT_TIMEOUT_MS = 60_000
@@ -58,15 +60,34 @@ def build_middleware(
 def build_redis_client(
     url: str, settings: Settings, *, socket_timeout_s: float, connect_timeout_s: float | None = None
 ) -> redis.Redis:
-    """Return a client that never repeats a command by itself: a repeated enqueue would be a second message."""
+    """Return a client that never repeats a command by itself: a repeated enqueue would be a second message.
+
+    Raises:
+        SettingsInvalid: The file of `K9OPS_REDIS_CA_FILE` has no certificate.
+    """
     client: redis.Redis = redis.Redis.from_url(
         url,
         socket_connect_timeout=connect_timeout_s or settings.connect_timeout_s,
         socket_timeout=socket_timeout_s,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
+        **_tls_options(url, settings),
     )
     return client
+
+
+def _tls_options(url: str, settings: Settings) -> dict[str, str]:
+    ca_file = settings.redis_ca_file
+    if ca_file is None or not url.startswith("rediss:"):
+        return {}
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except OSError as exc:  # ssl.SSLError is one
+        reason = exc.strerror or "it is no certificate"
+        raise SettingsInvalid(
+            f"K9OPS_REDIS_CA_FILE = '{ca_file}': must be a file of certificates (PEM) that can be read; {reason}."
+        ) from exc
+    return {"ssl_ca_certs": str(ca_file)}
 
 
 def build_broker(settings: Settings) -> K9opsRedisBroker:

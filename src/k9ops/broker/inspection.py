@@ -10,8 +10,8 @@ from typing import Any
 
 import redis
 
+from k9ops.broker.problems import broker_unavailable
 from k9ops.broker.redis_broker import K9opsRedisBroker
-from k9ops.errors import BrokerUnavailable
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def count_messages(broker: K9opsRedisBroker, queues: Sequence[str]) -> list[Queu
                 pipe.scard(f"{space}:__acks__.{worker}.{queue}.DQ")
         counts = iter(pipe.execute())
     except (redis.RedisError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not answer.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not answer.") from exc
     found = []
     for queue in queues:
         waiting, delayed, dead = next(counts), next(counts), next(counts)
@@ -102,5 +102,5 @@ def list_dead_letters(broker: K9opsRedisBroker, queues: Sequence[str], *, limit:
                 died_at = datetime.fromtimestamp(died_ms / 1000, tz=UTC)
                 letters.append(DeadLetter(message_id.decode(), job, queue, died_at))
     except (redis.RedisError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not answer.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not answer.") from exc
     return letters

@@ -11,6 +11,7 @@ import dramatiq
 import redis
 from sqlalchemy import Engine
 
+from k9ops.broker.problems import broker_unavailable
 from k9ops.broker.redis_broker import RECORDED_OPTION, K9opsRedisBroker
 from k9ops.config.logging import get_logger
 from k9ops.errors import BrokerUnavailable
@@ -57,7 +58,7 @@ def send_messages(broker: dramatiq.Broker, messages: Sequence[SentMessage], *, i
             broker.declare_queue(message.queue_name)
             broker.enqueue(message)
     except (redis.RedisError, dramatiq.BrokerConnectionError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not take messages.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not take messages.") from exc
 
 
 def relay_unsent_runs(
@@ -118,4 +119,4 @@ def _find_backlogged_queues(broker: dramatiq.Broker) -> list[str]:
     try:
         return broker.find_backlogged()
     except (redis.RedisError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not answer.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not answer.") from exc

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         aliases=("CELERY_RESULT_BACKEND",),
         secret=True,
     )
+    redis_ca_file: Path | None = _setting(
+        "K9OPS_REDIS_CA_FILE",
+        None,
+        "Certificate (PEM) of the authority behind a `rediss://` server's; empty means those that the system trusts.",
+    )
     default_queue: str = _setting(
         "K9OPS_DEFAULT_QUEUE",
         "k9_tasks",

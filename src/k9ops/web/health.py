@@ -47,8 +47,8 @@ def show_ready(visit: Visit) -> Response:
         problems["database"] = "PostgreSQL does not answer"
     try:
         read_messages(desk)
-    except K9opsError:
-        problems["broker"] = "Redis does not answer"
+    except K9opsError as exc:
+        problems["broker"] = exc.user_message.rstrip(".")
     return JSONResponse({"ready": not problems, "problems": problems}, status_code=503 if problems else 200)
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import redis
 
 from k9ops.broker.build import build_redis_client
+from k9ops.broker.problems import broker_unavailable
 from k9ops.cli.checks.finding import Finding, Status
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
-from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.slots import read_clock
 
 _WARN_S = 2.0
@@ -33,7 +33,7 @@ def check_clocks(settings: Settings) -> Iterator[Finding]:
         client.ping()
         yield judge_skew("Redis", measure_skew(lambda: _read_redis_clock(client)))
     except (redis.RedisError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not answer.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not answer.") from exc
     finally:
         client.close()
 
