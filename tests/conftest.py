@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from tests.hosts import can_have_namespaces
 
 from k9ops.embedded.places import package_dir, temporary_folder
 from k9ops.embedded.postgres import PostgresServer, wheel_bin_dir
@@ -30,7 +31,8 @@ def older_bin_dir() -> Path:
 
 
 def pytest_report_header() -> str:
-    return f"older PostgreSQL: {older_bin_dir()}"
+    hosts = "network namespaces" if can_have_namespaces() else "processes behind proxies"
+    return f"older PostgreSQL: {older_bin_dir()}, hosts: {hosts}"
 
 
 @pytest.fixture(scope="session")

@@ -49,12 +49,12 @@ def measure_skew(read_s: Callable[[], float]) -> float:
     return theirs_s - (before_s + time.time()) / 2
 
 
-def judge_skew(whose: str, skew_s: float) -> Finding:
-    """Return the finding for a clock that is `skew_s` ahead of this machine's."""
+def judge_skew(whose: str, skew_s: float, *, of: str = "this machine") -> Finding:
+    """Return the finding for a clock that is `skew_s` ahead of another, this machine's or `of`."""
     status: Status = "ok" if abs(skew_s) <= _WARN_S else "warn" if abs(skew_s) <= _FAIL_S else "fail"
     direction = "ahead of" if skew_s > 0 else "behind"
     advice = "" if status == "ok" else "Let NTP set the clocks of all machines (timedatectl set-ntp true)."
-    return Finding("clocks", status, f"{whose} is {abs(skew_s):.2f} s {direction} this machine.", advice)
+    return Finding("clocks", status, f"{whose} is {abs(skew_s):.2f} s {direction} {of}.", advice)
 
 
 def _read_redis_clock(client: redis.Redis) -> float:
