@@ -12,6 +12,7 @@ import pytest
 import redis
 from psycopg import sql
 from tests.hosts import can_have_namespaces
+from tests.rabbitmq_server import RabbitmqServer
 
 from k9ops.embedded.places import package_dir, temporary_folder
 from k9ops.embedded.postgres import PostgresServer, wheel_bin_dir
@@ -60,6 +61,12 @@ def postgres15_server(server_folder: Path) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def valkey_server(server_folder: Path) -> Iterator[ValkeyServer]:
     with ValkeyServer(server_folder / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitmqServer]:
+    with RabbitmqServer(tmp_path_factory.mktemp("rabbitmq") / "node") as server:
         yield server
 
 

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from k9ops.backups.catalogue import list_backups
 from k9ops.broker.build import build_broker
-from k9ops.broker.inspection import QueueMessages, count_messages
+from k9ops.broker.inspection import count_messages
+from k9ops.broker.queue_messages import QueueMessages
 from k9ops.db.engine import database_errors
 from k9ops.errors import K9opsError
 from k9ops.ledger.processes import list_processes
@@ -69,7 +70,7 @@ def read_messages(desk: Desk) -> list[QueueMessages]:
     """Count the messages of every queue that a job has.
 
     Raises:
-        BrokerUnavailable: Redis does not answer.
+        BrokerUnavailable: The broker does not answer.
     """
     broker = build_broker(desk.settings)
     try:
@@ -87,16 +88,17 @@ class _Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the figures."""
         desk = self._desk
-        messages = GaugeMetricFamily("k9ops_queue_messages", "Messages in Redis.", labels=["queue", "kind"])
+        messages = GaugeMetricFamily("k9ops_queue_messages", "Messages of the broker.", labels=["queue", "kind"])
         try:
             for item in read_messages(desk):
                 for kind in ("waiting", "delayed", "fetched", "dead"):
-                    messages.add_metric([item.queue, kind], getattr(item, kind))
+                    if getattr(item, kind) is not None:
+                        messages.add_metric([item.queue, kind], getattr(item, kind))
             yield messages
         except K9opsError:
-            yield GaugeMetricFamily("k9ops_broker_up", "Whether Redis answers.", value=0)
+            yield GaugeMetricFamily("k9ops_broker_up", "Whether the broker answers.", value=0)
         else:
-            yield GaugeMetricFamily("k9ops_broker_up", "Whether Redis answers.", value=1)
+            yield GaugeMetricFamily("k9ops_broker_up", "Whether the broker answers.", value=1)
         runs = GaugeMetricFamily("k9ops_queue_runs", "Open runs in the ledger.", labels=["queue", "kind"])
         oldest = GaugeMetricFamily("k9ops_queue_oldest_due_seconds", "Wait of the oldest due run.", labels=["queue"])
         for queue, counts in summarise_queues(desk.engine).items():

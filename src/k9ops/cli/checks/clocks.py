@@ -19,7 +19,7 @@ _FAIL_S = 30.0
 
 
 def check_clocks(settings: Settings) -> Iterator[Finding]:
-    """Check how far PostgreSQL's and Redis's clocks are from this machine's.
+    """Check how far PostgreSQL's clock, and Redis's where it is the broker, are from this machine's.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
@@ -28,6 +28,8 @@ def check_clocks(settings: Settings) -> Iterator[Finding]:
     engine = get_engine()
     read_clock(engine)  # connects, so that the measured one is a round trip and no more
     yield judge_skew("PostgreSQL", measure_skew(lambda: read_clock(engine).timestamp()))
+    if settings.is_rabbitmq:
+        return
     client = build_redis_client(settings.effective_broker_url, settings, socket_timeout_s=settings.connect_timeout_s)
     try:
         client.ping()

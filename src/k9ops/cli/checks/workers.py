@@ -58,7 +58,9 @@ def check_canaries(settings: Settings, *, timeout_s: float) -> Iterator[Finding]
         name = f"queue {queue}"
         if item.path != "worker":
             request_cancel(engine, item.run_id, requested_by=requester)
-            yield Finding(name, "fail", "No canary could be sent: Redis does not take messages.", "Start Redis first.")
+            yield Finding(
+                name, "fail", "No canary could be sent: the broker does not take messages.", "Start it first."
+            )
             continue
         left_s = max(0.0, ends_at_s - time.monotonic())
         run = follow_run(engine, item.run_id, timeout_s=left_s, is_silent=True)
