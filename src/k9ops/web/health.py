@@ -19,7 +19,7 @@ from k9ops.broker.queue_messages import QueueMessages
 from k9ops.db.engine import database_errors
 from k9ops.errors import K9opsError
 from k9ops.ledger.processes import list_processes
-from k9ops.ledger.statistics import summarise_queues
+from k9ops.ledger.statistics import QueueRuns, summarise_queues
 from k9ops.web.visit import Desk, Visit
 
 _OUTCOMES = text("""
@@ -101,7 +101,10 @@ class _Figures(Collector):
             yield GaugeMetricFamily("k9ops_broker_up", "Whether the broker answers.", value=1)
         runs = GaugeMetricFamily("k9ops_queue_runs", "Open runs in the ledger.", labels=["queue", "kind"])
         oldest = GaugeMetricFamily("k9ops_queue_oldest_due_seconds", "Wait of the oldest due run.", labels=["queue"])
-        for queue, counts in summarise_queues(desk.engine).items():
+        found = summarise_queues(desk.engine)
+        # A queue without runs has figures too: what scales workers by them must not find nothing.
+        for queue in sorted({*desk.broker.get_declared_queues(), *found}):
+            counts = found.get(queue, QueueRuns(queue))
             for kind in ("due", "later", "retrying", "running"):
                 runs.add_metric([queue, kind], getattr(counts, kind))
             oldest.add_metric([queue], counts.oldest_due_s or 0)

@@ -210,7 +210,9 @@ def test_queue_of_another_kind_is_told_with_what_to_do(
     rabbitmq_server: RabbitmqServer, broker: K9opsRabbitmqBroker, queue: str
 ) -> None:
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_server.url)) as connection:
-        connection.channel().queue_declare(queue, durable=True)
+        # As Dramatiq alone makes it.
+        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{queue}.XQ"}
+        connection.channel().queue_declare(queue, durable=True, arguments=arguments)
     with pytest.raises(BrokerUnavailable, match=r"a queue of this name and of another kind"):
         count_messages(broker, [queue])
 
