@@ -7,9 +7,9 @@ ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/opt/k9ops UV
 RUN pip install --no-cache-dir uv==0.13.9
 # The dependencies first: they change seldom, and their layer is kept.
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN uv sync --frozen --no-dev --no-install-project
+RUN uv sync --frozen --no-dev --extra rabbitmq --no-install-project
 COPY src ./src
-RUN uv sync --frozen --no-dev --no-editable
+RUN uv sync --frozen --no-dev --extra rabbitmq --no-editable
 
 FROM python:3.11.15-slim-bookworm
 LABEL org.opencontainers.image.title="k9ops" \

@@ -35,6 +35,14 @@ PACKAGES = {
         "/usr/bin/pdftotext",
         "the tests of the text in PDF reports cannot run",
     ),
+    "redis-tools": (
+        "/usr/bin/redis-check-rdb",
+        "the tests of a Redis behind TLS cannot run",
+    ),
+    "rabbitmq-server": (
+        "/usr/lib/rabbitmq/bin/rabbitmq-server",
+        "the tests of RabbitMQ as the broker cannot run",
+    ),
     "libreoffice-calc-nogui": (
         "/usr/bin/soffice",
         "the tests that open spreadsheets as people do cannot run",

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from tests.hosts import can_have_namespaces
+from tests.rabbitmq_server import RabbitmqServer
 
 from k9ops.embedded.places import package_dir, temporary_folder
 from k9ops.embedded.postgres import PostgresServer, wheel_bin_dir
@@ -22,7 +24,7 @@ _POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 _FORGETFUL = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
-def _older_bin_dir() -> Path:
+def older_bin_dir() -> Path:
     """Return Debian's PostgreSQL 15, else the 17 of a wheel, so that an older server is always tested."""
     if (_POSTGRES_15 / "postgres").exists():
         return _POSTGRES_15
@@ -30,7 +32,8 @@ def _older_bin_dir() -> Path:
 
 
 def pytest_report_header() -> str:
-    return f"older PostgreSQL: {_older_bin_dir()}"
+    hosts = "network namespaces" if can_have_namespaces() else "processes behind proxies"
+    return f"older PostgreSQL: {older_bin_dir()}, hosts: {hosts}"
 
 
 @pytest.fixture(scope="session")
@@ -51,13 +54,19 @@ def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
 def postgres15_server(server_folder: Path) -> Iterator[PostgresServer]:
     """Debian's PostgreSQL 15, in the unit's time zone: what is stored as UTC must not depend on the server's."""
     options = {**_FORGETFUL, "timezone": "Asia/Riyadh"}
-    with PostgresServer(server_folder / "postgres15", bin_dir=_older_bin_dir(), options=options) as server:
+    with PostgresServer(server_folder / "postgres15", bin_dir=older_bin_dir(), options=options) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def valkey_server(server_folder: Path) -> Iterator[ValkeyServer]:
     with ValkeyServer(server_folder / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitmqServer]:
+    with RabbitmqServer(tmp_path_factory.mktemp("rabbitmq") / "node") as server:
         yield server
 
 

@@ -48,7 +48,7 @@ class DatabaseInvalid(PermanentError):
 
 
 class BrokerUnavailable(TransientError):
-    """Redis does not answer, or refuses to take a message."""
+    """The broker (Redis or RabbitMQ) does not answer, or refuses to take a message."""
 
 
 class RunInterrupted(TransientError):

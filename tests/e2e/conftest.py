@@ -74,10 +74,10 @@ class Command:
         return done
 
     @contextmanager
-    def started(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command during the block, at most; `output` returns what it writes."""
+    def started(self, *arguments: str, into: str = "output.log", **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command during the block, at most; `output` returns what it writes, unless it goes elsewhere."""
         with (
-            (self.folder / "output.log").open("wb") as log,
+            (self.folder / into).open("wb") as log,
             subprocess.Popen(
                 [sys.executable, "-u", "-m", "k9ops", *arguments],
                 cwd=self.folder,

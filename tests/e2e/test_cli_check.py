@@ -31,6 +31,7 @@ def test_check_passes_on_a_seeded_database(empty_k9ops: Command) -> None:
         assert set(find_states(empty_k9ops, code=0).values()) == {"ok"}
         text = empty_k9ops("check").stdout
     assert "ok   application         The application's tables are of generation B." in text
+    assert "The worker's machine" in text
 
 
 def test_check_fails_without_tables_and_worker(empty_k9ops: Command) -> None:

@@ -173,7 +173,7 @@ def _outbox_growing(situation: Situation, settings: Settings) -> Iterator[tuple[
     ]
     if unsent:
         count = sum(item.unsent for item in unsent)
-        yield "", f"{count} runs are recorded but not sent: Redis does not take messages."
+        yield "", f"{count} runs are recorded but not sent: the broker does not take messages."
 
 
 def _scheduler_silent(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
+from typing import TYPE_CHECKING
 
 import dramatiq
 import redis
@@ -20,6 +22,10 @@ from k9ops.broker.recorder import RunRecorder
 from k9ops.broker.redis_broker import K9opsRedisBroker
 from k9ops.broker.results import OutcomeEncoder, RunResultBackend, RunResults
 from k9ops.config.settings import Settings, get_settings
+from k9ops.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from k9ops.broker.rabbitmq_broker import K9opsRabbitmqBroker
 
 _DAY_MS = 86_400_000
 _HEARTBEAT_TIMEOUT_MS = 60_000
@@ -31,7 +37,7 @@ _lock = threading.Lock()
 
 
 def build_middleware(
-    settings: Settings, results: RedisBackend | StubBackend, listener: redis.Redis | None = None
+    settings: Settings, results: RedisBackend | StubBackend | None, listener: redis.Redis | None = None
 ) -> list[dramatiq.Middleware]:
     """Return the middleware in order: `before` hooks run from first to last, `after` hooks from last to first.
 
@@ -40,16 +46,14 @@ def build_middleware(
 
     Args:
         settings: The process's.
-        results: Where results go.
+        results: Where results go; None keeps them in the ledger only.
         listener: Client that waits for new messages; None for a broker without Redis.
     """
     return [
         *([Doorman(listener)] if listener else []),
         *build_metrics(settings),
         LogContext(settings),
-        RunResults(  # type: ignore[no-untyped-call]
-            backend=results, store_results=True, result_ttl=settings.result_ttl_s * 1000
-        ),
+        *([_make_results(settings, results)] if results else []),
         RunRecorder(settings),
         TimeLimit(time_limit=DEFAULT_HARD_LIMIT_MS),
     ]
@@ -58,23 +62,44 @@ def build_middleware(
 def build_redis_client(
     url: str, settings: Settings, *, socket_timeout_s: float, connect_timeout_s: float | None = None
 ) -> redis.Redis:
-    """Return a client that never repeats a command by itself: a repeated enqueue would be a second message."""
+    """Return a client that never repeats a command by itself: a repeated enqueue would be a second message.
+
+    Raises:
+        SettingsInvalid: The file of `K9OPS_REDIS_CA_FILE` has no certificate.
+    """
     client: redis.Redis = redis.Redis.from_url(
         url,
         socket_connect_timeout=connect_timeout_s or settings.connect_timeout_s,
         socket_timeout=socket_timeout_s,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
+        **_tls_options(url, settings),
     )
     return client
 
 
-def build_broker(settings: Settings) -> K9opsRedisBroker:
-    """Return a broker for the settings' Redis; nothing is connected yet."""
-    results = RunResultBackend(
-        client=build_redis_client(settings.effective_result_url, settings, socket_timeout_s=_RESULT_SOCKET_TIMEOUT_S),
-        encoder=OutcomeEncoder(),
-    )
+def _tls_options(url: str, settings: Settings) -> dict[str, str]:
+    ca_file = settings.redis_ca_file
+    if ca_file is None or not url.startswith("rediss:"):
+        return {}
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except OSError as exc:  # ssl.SSLError is one
+        reason = exc.strerror or "it is no certificate"
+        raise SettingsInvalid(
+            f"K9OPS_REDIS_CA_FILE = '{ca_file}': must be a file of certificates (PEM) that can be read; {reason}."
+        ) from exc
+    return {"ssl_ca_certs": str(ca_file)}
+
+
+def build_broker(settings: Settings) -> K9opsRedisBroker | K9opsRabbitmqBroker:
+    """Return a broker for the settings' Redis or RabbitMQ; nothing is connected yet.
+
+    Raises:
+        SettingsInvalid: RabbitMQ is named, and pika is not installed.
+    """
+    if settings.is_rabbitmq:
+        return _build_rabbitmq_broker(settings)
     client = build_redis_client(settings.effective_broker_url, settings, socket_timeout_s=settings.connect_timeout_s)
     return K9opsRedisBroker(
         client=client,
@@ -84,10 +109,37 @@ def build_broker(settings: Settings) -> K9opsRedisBroker:
             socket_timeout_s=settings.send_timeout_s / 2,
             connect_timeout_s=settings.send_timeout_s / 2,
         ),
-        middleware=build_middleware(settings, results, client),
+        middleware=build_middleware(settings, _build_results(settings), client),
         heartbeat_timeout=_HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=_MAINTENANCE_PER_MILLION,
         dead_message_ttl=_DEAD_LETTER_DAYS * _DAY_MS,
+    )
+
+
+def _build_rabbitmq_broker(settings: Settings) -> K9opsRabbitmqBroker:
+    try:
+        from k9ops.broker.rabbitmq_broker import K9opsRabbitmqBroker
+    except ImportError as exc:
+        raise SettingsInvalid(
+            "K9OPS_BROKER_URL names RabbitMQ, for which `k9ops[rabbitmq]` must be installed."
+        ) from exc
+    results = _build_results(settings) if settings.result_url.get_secret_value() else None
+    return K9opsRabbitmqBroker(
+        settings.effective_broker_url,
+        middleware=build_middleware(settings, results),
+        connect_timeout_s=settings.connect_timeout_s,
+        send_timeout_s=settings.send_timeout_s,
+    )
+
+
+def _build_results(settings: Settings) -> RunResultBackend:
+    client = build_redis_client(settings.effective_result_url, settings, socket_timeout_s=_RESULT_SOCKET_TIMEOUT_S)
+    return RunResultBackend(client=client, encoder=OutcomeEncoder())
+
+
+def _make_results(settings: Settings, backend: RedisBackend | StubBackend) -> RunResults:
+    return RunResults(  # type: ignore[no-untyped-call]
+        backend=backend, store_results=True, result_ttl=settings.result_ttl_s * 1000
     )
 
 

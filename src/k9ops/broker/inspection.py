@@ -1,61 +1,37 @@
-"""What Redis knows: messages that wait, are fetched, are delayed, or are dead. Keys as Dramatiq 2.2 names them."""
+"""Asks the broker about its messages; Redis by its keys, as Dramatiq 2.2 names them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
+from k9ops.broker.problems import broker_unavailable
+from k9ops.broker.queue_messages import DeadLetter, QueueMessages
 from k9ops.broker.redis_broker import K9opsRedisBroker
-from k9ops.errors import BrokerUnavailable
 
 
-@dataclass(frozen=True)
-class QueueMessages:
-    """Messages of a queue.
+class AskedBroker(Protocol):
+    """A broker that answers for itself."""
 
-    Attributes:
-        queue: Its name.
-        waiting: No worker has fetched them.
-        delayed: Wait in Redis for their time; k9ops itself leaves none there.
-        fetched: A worker holds them, executed now or next.
-        dead: Dead letters.
-    """
+    def count_messages(self, queues: Sequence[str]) -> list[QueueMessages]:
+        """Count the messages of queues."""
 
-    queue: str
-    waiting: int
-    delayed: int
-    fetched: int
-    dead: int
+    def list_dead_letters(self, queues: Sequence[str], *, limit: int) -> list[DeadLetter]:
+        """Return dead letters."""
 
 
-@dataclass(frozen=True)
-class DeadLetter:
-    """A message that Dramatiq gave up.
-
-    Attributes:
-        message_id: Also the run's id.
-        job: Name of the actor.
-        queue: Where it was.
-        died_at: Aware UTC.
-    """
-
-    message_id: str
-    job: str
-    queue: str
-    died_at: datetime
-
-
-def count_messages(broker: K9opsRedisBroker, queues: Sequence[str]) -> list[QueueMessages]:
-    """Count the messages of queues, in one round trip for the counts and one for what workers hold.
+def count_messages(broker: K9opsRedisBroker | AskedBroker, queues: Sequence[str]) -> list[QueueMessages]:
+    """Count the messages of queues; in Redis by one round trip for the counts and one for what workers hold.
 
     Raises:
-        BrokerUnavailable: Redis does not answer.
+        BrokerUnavailable: The broker does not answer.
     """
+    if not isinstance(broker, K9opsRedisBroker):
+        return broker.count_messages(queues)
     space = broker.namespace
     client: Any = broker.client
     try:
@@ -70,7 +46,7 @@ def count_messages(broker: K9opsRedisBroker, queues: Sequence[str]) -> list[Queu
                 pipe.scard(f"{space}:__acks__.{worker}.{queue}.DQ")
         counts = iter(pipe.execute())
     except (redis.RedisError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not answer.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not answer.") from exc
     found = []
     for queue in queues:
         waiting, delayed, dead = next(counts), next(counts), next(counts)
@@ -82,12 +58,16 @@ def count_messages(broker: K9opsRedisBroker, queues: Sequence[str]) -> list[Queu
     return found
 
 
-def list_dead_letters(broker: K9opsRedisBroker, queues: Sequence[str], *, limit: int = 100) -> list[DeadLetter]:
-    """Return dead letters, the newest of each queue first.
+def list_dead_letters(
+    broker: K9opsRedisBroker | AskedBroker, queues: Sequence[str], *, limit: int = 100
+) -> list[DeadLetter]:
+    """Return dead letters of each queue; from Redis the newest first, from RabbitMQ the oldest.
 
     Raises:
-        BrokerUnavailable: Redis does not answer.
+        BrokerUnavailable: The broker does not answer.
     """
+    if not isinstance(broker, K9opsRedisBroker):
+        return broker.list_dead_letters(queues, limit=limit)
     letters = []
     client: Any = broker.client
     try:
@@ -102,5 +82,5 @@ def list_dead_letters(broker: K9opsRedisBroker, queues: Sequence[str], *, limit:
                 died_at = datetime.fromtimestamp(died_ms / 1000, tz=UTC)
                 letters.append(DeadLetter(message_id.decode(), job, queue, died_at))
     except (redis.RedisError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not answer.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not answer.") from exc
     return letters

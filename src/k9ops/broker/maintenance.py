@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from datetime import timedelta
 
 import dramatiq
@@ -12,11 +15,25 @@ from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.settings import Settings
 from k9ops.ledger.processes import forget_silent_processes
 from k9ops.ledger.pruning import prune_runs
+from k9ops.ledger.slots import read_clock
 from k9ops.outcome import Execution, Outcome, skipped
 
 _BUDGET_S = 30.0
 _SILENCE = timedelta(days=1)
 _ROUTINE_JOBS = ("canary", "relay_outbox", "rescue_runs", "prune_runs")
+
+
+def answer(engine: Engine) -> Outcome:
+    """Say which process this is, and how far its machine's clock is ahead of PostgreSQL's.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    before_s = time.time()
+    theirs_s = read_clock(engine).timestamp()
+    ahead_s = (before_s + time.time()) / 2 - theirs_s
+    evidence = {"host": socket.gethostname(), "pid": os.getpid(), "clock_ahead_s": round(ahead_s, 3)}
+    return Outcome("succeeded", f"A worker on {evidence['host']} answered.", evidence)
 
 
 def relay(settings: Settings, engine: Engine, broker: dramatiq.Broker) -> Outcome:

@@ -14,6 +14,7 @@ from dramatiq.common import current_millis, dq_name
 from k9ops.broker.breaker import CircuitBreaker
 from k9ops.broker.capacity import Capacity
 from k9ops.broker.consumer import Gate, WokenConsumer
+from k9ops.broker.problems import explain_redis
 
 #: Message option that says: the ledger has this run already.
 RECORDED_OPTION = "k9ops_recorded"
@@ -149,7 +150,7 @@ class K9opsRedisBroker(RedisBroker):
         try:
             self.enqueue_all(messages, client=self.sender)
         except (redis.RedisError, OSError) as exc:
-            self.breaker.note_failure(str(exc))
+            self.breaker.note_failure(explain_redis(exc) or str(exc))
             raise
 
     def enqueue_all(self, messages: Sequence[dramatiq.Message[Any]], *, client: redis.Redis | None = None) -> None:

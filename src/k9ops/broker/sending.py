@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import dramatiq
 import redis
 from sqlalchemy import Engine
 
-from k9ops.broker.redis_broker import RECORDED_OPTION, K9opsRedisBroker
+from k9ops.broker.problems import broker_unavailable
+from k9ops.broker.redis_broker import RECORDED_OPTION
 from k9ops.config.logging import get_logger
 from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.model import Run
@@ -22,6 +23,20 @@ _LOG = get_logger("k9ops.broker")
 SentMessage = dramatiq.Message[Any]
 
 _BATCH_RUNS = 200
+
+
+@runtime_checkable
+class LedgerBroker(Protocol):
+    """A broker made for messages that the ledger has: `K9opsRedisBroker` or `K9opsRabbitmqBroker`."""
+
+    def enqueue_promptly(self, messages: Sequence[SentMessage]) -> None:
+        """Enqueue soon or not at all."""
+
+    def enqueue_all(self, messages: Sequence[SentMessage]) -> None:
+        """Enqueue, in as few round trips as there can be."""
+
+    def find_backlogged(self) -> list[str]:
+        """Return the queues that have messages which no worker has fetched yet."""
 
 
 def build_message(run_id: uuid.UUID, job: str, queue: str, params: dict[str, Any]) -> SentMessage:
@@ -43,21 +58,21 @@ def send_messages(broker: dramatiq.Broker, messages: Sequence[SentMessage], *, i
     Args:
         broker: Where they go.
         messages: They.
-        is_prompt: Wait for Redis no longer than `K9OPS_SEND_TIMEOUT_S`, and not at all while it is known to be away.
+        is_prompt: Wait no longer than `K9OPS_SEND_TIMEOUT_S`, and not at all while the broker is known to be away.
 
     Raises:
         BrokerUnavailable: The broker did not confirm them. It may have some or all of them all the same: the claim
             makes a second copy harmless.
     """
     try:
-        if isinstance(broker, K9opsRedisBroker):
+        if isinstance(broker, LedgerBroker):
             (broker.enqueue_promptly if is_prompt else broker.enqueue_all)(messages)
             return
         for message in messages:
             broker.declare_queue(message.queue_name)
             broker.enqueue(message)
     except (redis.RedisError, dramatiq.BrokerConnectionError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not take messages.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not take messages.") from exc
 
 
 def relay_unsent_runs(
@@ -113,9 +128,9 @@ def _log_relayed(run: Run) -> None:
 
 
 def _find_backlogged_queues(broker: dramatiq.Broker) -> list[str]:
-    if not isinstance(broker, K9opsRedisBroker):
+    if not isinstance(broker, LedgerBroker):
         return []
     try:
         return broker.find_backlogged()
     except (redis.RedisError, OSError) as exc:
-        raise BrokerUnavailable("Redis does not answer.", problem=str(exc)) from exc
+        raise broker_unavailable(exc, "Redis does not answer.") from exc

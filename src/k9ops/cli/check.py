@@ -21,6 +21,7 @@ from k9ops.cli.checks.database import check_application, check_database, check_m
 from k9ops.cli.checks.drive import check_drive, check_drive_credentials
 from k9ops.cli.checks.finding import Finding, run_check
 from k9ops.cli.checks.mail import check_mail
+from k9ops.cli.checks.rabbitmq import check_rabbitmq
 from k9ops.cli.checks.scheduler import check_scheduler
 from k9ops.cli.checks.workers import check_actors, check_canaries
 from k9ops.cli.failures import EXIT_FAILED
@@ -63,7 +64,9 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("database", lambda: check_database(settings)),
         ("migrations", check_migrations),
         ("application", check_application),
-        ("redis", lambda: check_broker(settings)),
+        ("rabbitmq", lambda: check_rabbitmq(settings))
+        if settings.is_rabbitmq
+        else ("redis", lambda: check_broker(settings)),
         ("pg_dump", lambda: check_clients(settings)),
         ("backup folder", lambda: check_backup_folder(settings)),
         ("uploads folder", lambda: check_uploads_folder(settings)),

@@ -12,8 +12,9 @@ import typer
 from rich.console import RenderableType
 
 from k9ops.broker.build import build_broker
-from k9ops.broker.inspection import QueueMessages, count_messages, list_dead_letters
+from k9ops.broker.inspection import count_messages, list_dead_letters
 from k9ops.broker.jobs import describe_job
+from k9ops.broker.queue_messages import QueueMessages
 from k9ops.cli.names import load_broker
 from k9ops.cli.output import (
     JsonFlag,
@@ -42,7 +43,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most 
 
 @app.command("queues")
 def queues(as_json: JsonFlag = False) -> None:
-    """Count messages in Redis and runs in the ledger, for each queue."""
+    """Count messages of the broker and runs in the ledger, for each queue."""
     settings = open_settings()
     runs = summarise_queues(get_engine())
     messages = _count_messages(settings, also=runs)
@@ -73,7 +74,7 @@ def queues(as_json: JsonFlag = False) -> None:
     )
     rows = [_queue_row(item, runs.get(item.queue, QueueRuns(item.queue)), item.queue in served) for item in messages]
     print_table(columns, rows, empty="No queues.")
-    print_remark("waiting, fetched, delayed and dead are messages in Redis; the rest are runs in the ledger.")
+    print_remark("waiting, fetched, delayed and dead are messages of the broker; the rest are runs in the ledger.")
 
 
 @app.command("workers")
@@ -224,7 +225,7 @@ def stats(
 
 @app.command("dead")
 def dead(limit: Limit = _LIMIT, as_json: JsonFlag = False) -> None:
-    """List failed runs of the ledger, and dead letters in Redis, newest first."""
+    """List failed runs of the ledger, newest first, and dead letters of the broker."""
     settings = open_settings()
     runs = list_runs(get_engine(), states=("failed",), limit=limit)
     broker = build_broker(settings)
@@ -277,7 +278,12 @@ def _queue_row(item: QueueMessages, runs: QueueRuns, is_served: bool) -> list[Re
         runs.later,
     ]
     served = style_state("ok") if is_served else style_state("fail")
-    return [item.queue, *(str(count) for count in counts), format_duration(runs.oldest_due_s), served]
+    return [
+        item.queue,
+        *("-" if count is None else str(count) for count in counts),
+        format_duration(runs.oldest_due_s),
+        served,
+    ]
 
 
 def _active_row(run: Run, settings: Settings) -> list[RenderableType]:

@@ -22,6 +22,8 @@ def needs_postgres(loaded: LoadedSettings) -> bool:
 
 def needs_redis(loaded: LoadedSettings) -> bool:
     """Tell whether a Redis is used that was not named."""
+    if loaded.settings.is_rabbitmq:
+        return False
     urls = {loaded.origins["broker_url"], loaded.origins["result_url"]}
     return loaded.origins["redis_url"] == DEFAULT_ORIGIN and DEFAULT_ORIGIN in urls
 

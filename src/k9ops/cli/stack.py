@@ -15,6 +15,7 @@ from types import FrameType
 
 import typer
 
+from k9ops.broker.redis_broker import K9opsRedisBroker
 from k9ops.cli.announcer import Announcer
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.names import load_broker
@@ -44,9 +45,12 @@ def up(as_json: JsonFlag = False) -> None:
         servers = _start_servers(stack, get_loaded_settings(), announcer)
         environment = _make_environment(stack, get_loaded_settings().settings, servers, announcer)
         _prepare_database(load_settings(environment).settings, announcer)
+        broker = load_broker()
+        if not isinstance(broker, K9opsRedisBroker):
+            announcer.say("stack.broker", f"Messages go through RabbitMQ on {vars(broker)['address']}.")
         crew = _Crew(environment, announcer)
         stack.callback(crew.stop)
-        for plan in plan_workers(sorted(load_broker().get_declared_queues())):
+        for plan in plan_workers(sorted(broker.get_declared_queues())):
             crew.start(plan)
         crew.start(SchedulerPlan())
         announcer.say("stack.ready", "Everything runs. Ctrl-C stops it.")

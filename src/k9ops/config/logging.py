@@ -16,6 +16,7 @@ _URL_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):([^@/\s]+)@")
 
 # Dramatiq logs each failure with its traceback; the ledger's own events carry it already.
 _QUIET = {
+    "pika": logging.CRITICAL,  # whoever called it says what went wrong
     "dramatiq.worker.WorkerThread": logging.CRITICAL,
     "dramatiq.middleware.prometheus": logging.ERROR,
     "alembic": logging.WARNING,

@@ -74,16 +74,22 @@ class Settings(BaseSettings):
     broker_url: SecretStr = _setting(
         "K9OPS_BROKER_URL",
         SecretStr(""),
-        "Redis database for messages; empty means database 1 of `REDIS_URL`.",
+        "Redis database for messages, or a RabbitMQ (`amqp://`, `amqps://`; several nodes with `;` between); empty"
+        " means database 1 of `REDIS_URL`.",
         aliases=("CELERY_BROKER_URL",),
         secret=True,
     )
     result_url: SecretStr = _setting(
         "K9OPS_RESULT_URL",
         SecretStr(""),
-        "Redis database for results; empty means database 2 of `REDIS_URL`.",
+        "Redis database for results; empty means database 2 of `REDIS_URL`, or none where messages go to RabbitMQ.",
         aliases=("CELERY_RESULT_BACKEND",),
         secret=True,
+    )
+    redis_ca_file: Path | None = _setting(
+        "K9OPS_REDIS_CA_FILE",
+        None,
+        "Certificate (PEM) of the authority behind a `rediss://` server's; empty means those that the system trusts.",
     )
     default_queue: str = _setting(
         "K9OPS_DEFAULT_QUEUE",
@@ -640,7 +646,20 @@ class Settings(BaseSettings):
             raise ValueError(_ENCODE)
         return secret
 
-    @field_validator("redis_url", "broker_url", "result_url")
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker(cls, secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        if not re.match(r"amqps?:", text):
+            return cls._check_redis(secret)
+        for node in text.split(";"):
+            if not re.fullmatch(r"amqps?://[^/\s]+(/[^/\s]*)?", node):
+                raise ValueError("must look like amqp://user:password@host:5672/vhost, or redis://host:6379/1")
+            if not _has_plain_authority(node):
+                raise ValueError(_ENCODE)
+        return secret
+
+    @field_validator("redis_url", "result_url")
     @classmethod
     def _check_redis(cls, secret: SecretStr) -> SecretStr:
         text = secret.get_secret_value()
@@ -736,6 +755,11 @@ class Settings(BaseSettings):
     def sqlalchemy_verify_url(self) -> URL:
         """The server for verification, as a URL for SQLAlchemy."""
         return to_sqlalchemy_url(self.verify_database_url.get_secret_value() or self.database_url.get_secret_value())
+
+    @property
+    def is_rabbitmq(self) -> bool:
+        """Whether messages go through RabbitMQ."""
+        return self.broker_url.get_secret_value().startswith(("amqp:", "amqps:"))
 
     @property
     def effective_broker_url(self) -> str:

@@ -246,7 +246,17 @@ def database_errors() -> Iterator[None]:
             raise
         original = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
         words = str(original).strip()
-        raise DatabaseUnavailable(f"PostgreSQL is not available: {_shorten(words)}.", reason=words) from exc
+        said = f"PostgreSQL is not available: {_shorten(words)}.{_advise(words)}"
+        raise DatabaseUnavailable(said, reason=words) from exc
+
+
+def _advise(words: str) -> str:
+    """Return what to do about libpq's complaint of a certificate, with a space before it; "" for all else."""
+    if "certificate verify failed" in words or "root certificate file" in words:
+        return " Name the certificate of its authority in DATABASE_URL: ?sslmode=verify-full&sslrootcert=FILE."
+    if "does not match host name" in words:
+        return " Name in DATABASE_URL the host that its certificate is for."
+    return ""
 
 
 def _shorten(words: str) -> str:

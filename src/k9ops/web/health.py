@@ -14,11 +14,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from k9ops.backups.catalogue import list_backups
 from k9ops.broker.build import build_broker
-from k9ops.broker.inspection import QueueMessages, count_messages
+from k9ops.broker.inspection import count_messages
+from k9ops.broker.queue_messages import QueueMessages
 from k9ops.db.engine import database_errors
 from k9ops.errors import K9opsError
 from k9ops.ledger.processes import list_processes
-from k9ops.ledger.statistics import summarise_queues
+from k9ops.ledger.statistics import QueueRuns, summarise_queues
 from k9ops.web.visit import Desk, Visit
 
 _OUTCOMES = text("""
@@ -47,8 +48,8 @@ def show_ready(visit: Visit) -> Response:
         problems["database"] = "PostgreSQL does not answer"
     try:
         read_messages(desk)
-    except K9opsError:
-        problems["broker"] = "Redis does not answer"
+    except K9opsError as exc:
+        problems["broker"] = exc.user_message.rstrip(".")
     return JSONResponse({"ready": not problems, "problems": problems}, status_code=503 if problems else 200)
 
 
@@ -69,7 +70,7 @@ def read_messages(desk: Desk) -> list[QueueMessages]:
     """Count the messages of every queue that a job has.
 
     Raises:
-        BrokerUnavailable: Redis does not answer.
+        BrokerUnavailable: The broker does not answer.
     """
     broker = build_broker(desk.settings)
     try:
@@ -87,19 +88,23 @@ class _Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the figures."""
         desk = self._desk
-        messages = GaugeMetricFamily("k9ops_queue_messages", "Messages in Redis.", labels=["queue", "kind"])
+        messages = GaugeMetricFamily("k9ops_queue_messages", "Messages of the broker.", labels=["queue", "kind"])
         try:
             for item in read_messages(desk):
                 for kind in ("waiting", "delayed", "fetched", "dead"):
-                    messages.add_metric([item.queue, kind], getattr(item, kind))
+                    if getattr(item, kind) is not None:
+                        messages.add_metric([item.queue, kind], getattr(item, kind))
             yield messages
         except K9opsError:
-            yield GaugeMetricFamily("k9ops_broker_up", "Whether Redis answers.", value=0)
+            yield GaugeMetricFamily("k9ops_broker_up", "Whether the broker answers.", value=0)
         else:
-            yield GaugeMetricFamily("k9ops_broker_up", "Whether Redis answers.", value=1)
+            yield GaugeMetricFamily("k9ops_broker_up", "Whether the broker answers.", value=1)
         runs = GaugeMetricFamily("k9ops_queue_runs", "Open runs in the ledger.", labels=["queue", "kind"])
         oldest = GaugeMetricFamily("k9ops_queue_oldest_due_seconds", "Wait of the oldest due run.", labels=["queue"])
-        for queue, counts in summarise_queues(desk.engine).items():
+        found = summarise_queues(desk.engine)
+        # A queue without runs has figures too: what scales workers by them must not find nothing.
+        for queue in sorted({*desk.broker.get_declared_queues(), *found}):
+            counts = found.get(queue, QueueRuns(queue))
             for kind in ("due", "later", "retrying", "running"):
                 runs.add_metric([queue, kind], getattr(counts, kind))
             oldest.add_metric([queue], counts.oldest_due_s or 0)

@@ -225,5 +225,9 @@ def test_health_tells_what_is_missing_and_metrics_want_their_token(desk: Desk) -
     open_one = Browser(desk, desk.settings.model_copy(update={"web_metrics_token": SecretStr("t0ken")}))
     assert open_one.client.get("/metrics").status_code == 401
     figures = open_one.client.get("/metrics", headers={"Authorization": "Bearer t0ken"}).text
+    # What scales workers by them must not find nothing where a queue has no runs.
+    for queue in ("k9_tasks", "schedules", "notifications", "reports", "backups"):
+        for kind in ("due", "running"):
+            assert f'k9ops_queue_runs{{kind="{kind}",queue="{queue}"}} ' in figures
     assert 'k9ops_runs_ended_1d{job="canary",state="failed"} 1.0' in figures
     assert 'k9ops_queue_messages{kind="waiting",queue="k9_tasks"}' in figures

@@ -17,3 +17,9 @@ def test_judge_skew_warns_before_it_fails(skew_s: float, status: str) -> None:
 
 def test_measure_skew_finds_a_clock_that_is_ahead() -> None:
     assert measure_skew(lambda: time.time() + 100) == pytest.approx(100, abs=1)
+
+
+def test_judge_skew_says_between_which_clocks() -> None:
+    finding = judge_skew("The worker's machine k9-east", 45.0, of="PostgreSQL")
+    assert finding.status == "fail"
+    assert finding.message == "The worker's machine k9-east is 45.00 s ahead of PostgreSQL."

@@ -8,10 +8,10 @@ from typing import Any
 import redis
 
 from k9ops.broker.build import build_redis_client
+from k9ops.broker.problems import broker_unavailable
 from k9ops.cli.checks.finding import Finding
 from k9ops.cli.output import format_bytes
 from k9ops.config.settings import Settings
-from k9ops.errors import BrokerUnavailable
 
 _CACHE_DATABASE = 0
 _OWN_PREFIX = b"dramatiq:"
@@ -35,7 +35,7 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
         yield check_headroom(int(info.get("used_memory", 0)), int(info.get("maxmemory", 0)))
         yield _check_own_database(settings, client)
     except (redis.RedisError, OSError) as exc:
-        raise BrokerUnavailable(f"Redis is not available: {_shorten(exc)}.") from exc
+        raise broker_unavailable(exc, f"Redis is not available: {_shorten(exc)}.") from exc
     finally:
         client.close()
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from k9ops.cli.failures import explain_failure
+from k9ops.errors import BrokerUnavailable
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -41,6 +42,8 @@ def run_check(name: str, action: Callable[[], Iterable[Finding]]) -> Iterator[Fi
 
 
 def _advise(error: Exception) -> str:
+    if isinstance(error, BrokerUnavailable) and "RabbitMQ" in error.user_message:
+        return "Start RabbitMQ, or correct K9OPS_BROKER_URL."
     return {
         "DatabaseUnavailable": "Start PostgreSQL, or correct DATABASE_URL; `k9ops up` starts one where it is not set.",
         "BrokerUnavailable": "Start Redis, or correct REDIS_URL; `k9ops up` starts one where it is not set.",

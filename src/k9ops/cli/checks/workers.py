@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.jobs import find_actor
+from k9ops.cli.checks.clocks import judge_skew
 from k9ops.cli.checks.finding import Finding
 from k9ops.cli.follow import follow_run
 from k9ops.cli.names import load_broker
@@ -32,7 +33,7 @@ def check_actors() -> Iterator[Finding]:
 def check_canaries(settings: Settings, *, timeout_s: float) -> Iterator[Finding]:
     """Check for each queue that a worker takes a message and records its end; one that nobody takes is cancelled.
 
-    All are sent at once: the time is that for all of them together.
+    All are sent at once: the time is that for all of them together. Each worker also says what its clock shows.
 
     Raises:
         DatabaseUnavailable: Nothing could be recorded.
@@ -52,15 +53,22 @@ def check_canaries(settings: Settings, *, timeout_s: float) -> Iterator[Finding]
         )
         for queue in sorted(broker.get_declared_queues())
     }
+    clocks: dict[str, float] = {}
     for queue, item in asked.items():
         name = f"queue {queue}"
         if item.path != "worker":
             request_cancel(engine, item.run_id, requested_by=requester)
-            yield Finding(name, "fail", "No canary could be sent: Redis does not take messages.", "Start Redis first.")
+            yield Finding(
+                name, "fail", "No canary could be sent: the broker does not take messages.", "Start it first."
+            )
             continue
         left_s = max(0.0, ends_at_s - time.monotonic())
         run = follow_run(engine, item.run_id, timeout_s=left_s, is_silent=True)
         yield _judge_canary(engine, run, name, requester=requester, timeout_s=timeout_s)
+        if run.evidence and "clock_ahead_s" in run.evidence:
+            clocks[run.evidence["host"]] = run.evidence["clock_ahead_s"]
+    for host, ahead_s in sorted(clocks.items()):
+        yield judge_skew(f"The worker's machine {host}", ahead_s, of="PostgreSQL")
 
 
 def _judge_canary(engine: Engine, run: Run, name: str, *, requester: str, timeout_s: float) -> Finding:

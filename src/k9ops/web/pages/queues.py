@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from k9ops.broker.inspection import QueueMessages
+from k9ops.broker.queue_messages import QueueMessages
 from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.processes import list_processes
 from k9ops.ledger.requests import list_runs

@@ -1,0 +1,116 @@
+"""A RabbitMQ node from Debian's package: on free ports, with its own name, cookie, folders and port mapper."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.processes import DEADLINE_S, wait_for
+
+from k9ops.embedded.process import find_free_port
+
+_PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+_CONFIG = """\
+listeners.tcp.1 = 127.0.0.1:{port}
+default_user = k9ops
+default_pass = {password}
+loopback_users = none
+log.file.level = warning
+log.console = false
+vm_memory_high_watermark.absolute = 1GB
+disk_free_limit.absolute = 50MB
+"""
+# Few threads, no busy waiting: it is one of many servers here.
+_ERLANG = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none +A 4"
+
+
+class RabbitmqServer:
+    """The node; `stop` and `start` keep its data and its port."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._password = secrets.token_hex(12)
+        self._port = find_free_port()
+        (folder / "rabbitmq.conf").write_text(_CONFIG.format(port=self._port, password=self._password))
+        (folder / "plugins").write_text("[].\n")
+        self._environment = {
+            "PATH": "/usr/bin:/bin:/usr/sbin",
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "ERL_EPMD_PORT": str(find_free_port()),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"k9-{secrets.token_hex(4)}@localhost",
+            "RABBITMQ_DIST_PORT": str(find_free_port()),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://k9ops:{self._password}@127.0.0.1:{self._port}/%2F"
+
+    def start(self) -> None:
+        """Start the node, and return when it takes connections."""
+        with (self._folder / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                [_PROGRAM],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        wait_for(lambda: self._answers() or self._process is None or self._process.poll() is not None, 120)
+        assert self._process.poll() is None, (self._folder / "output").read_text()[-2000:]
+
+    def kill(self) -> None:
+        """End the node at once, without a goodbye to anybody."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(DEADLINE_S)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the node do nothing during the block, with its connections open."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        # Not left to the node, which would leave a daemon behind.
+        self._mapper = subprocess.Popen(["/usr/bin/epmd"], env=self._environment, stdin=subprocess.DEVNULL)
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+        self._mapper.kill()
+        self._mapper.wait(DEADLINE_S)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=5) as connection:
+                connection.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(connection.recv(1))
+        except OSError:
+            return False
