@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import dramatiq
 import redis
+from sqlalchemy import Engine
 
 from k9ops.broker.redis_broker import K9opsRedisBroker
-from k9ops.errors import BrokerUnavailable
+from k9ops.errors import BrokerUnavailable, QueueUnknown
+from k9ops.ledger.queues import read_pauses
+from k9ops.ledger.statistics import summarise_queues
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,18 @@ class DeadLetter:
     job: str
     queue: str
     died_at: datetime
+
+
+def find_queue(engine: Engine, broker: dramatiq.Broker, name: str) -> str:
+    """Return the name of a queue that a job has, that runs wait in, or that is paused.
+
+    Raises:
+        QueueUnknown: Lists the queues that there are.
+    """
+    known = sorted({*broker.get_declared_queues(), *summarise_queues(engine), *read_pauses(engine)})
+    if name not in known:
+        raise QueueUnknown(f"There is no queue {name!r}. The queues are: {', '.join(known)}.")
+    return name
 
 
 def count_messages(broker: K9opsRedisBroker, queues: Sequence[str]) -> list[QueueMessages]:

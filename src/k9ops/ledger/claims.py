@@ -35,12 +35,14 @@ _CLAIM = f"""
         progress = NULL, message = NULL, error_class = NULL, traceback = NULL
     WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at <= now()
       AND (expires_at IS NULL OR started_at IS NOT NULL OR expires_at > now())
+      AND (%(is_forced)s OR NOT EXISTS (SELECT FROM k9ops.queue_pause WHERE queue_pause.queue = run.queue))
     RETURNING {RUN_COLUMNS}
 """
 
-# A message that comes before its run is due is spent; the relay sends another when the time has come.
+# A message that comes before its run is due, or while its queue is paused, is spent; the relay sends another when the
+# time has come. No condition asks for the reason: it may have ended since the claim was refused.
 _LEAVE_TO_RELAY = """
-    UPDATE k9ops.run SET sent_at = NULL WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at > now()
+    UPDATE k9ops.run SET sent_at = NULL WHERE id = %(id)s AND state IN ('queued', 'retrying')
 """
 
 _RENEW = text("""
@@ -114,7 +116,9 @@ class Claim:
     owner: str
 
 
-def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str) -> Claim | None:
+def claim_run(
+    engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str, is_forced: bool = False
+) -> Claim | None:
     """Claim a run that is due.
 
     Args:
@@ -123,12 +127,13 @@ def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, 
         owner: Name of this process.
         lease_s: How long the claim holds without renewal.
         path: `worker` or `inline`.
+        is_forced: Also while the queue is paused: a person wants this run now.
 
     Returns:
-        None when the run is claimed by another, has ended, is not due, or is unknown.
+        None when the run is claimed by another, has ended, is not due, is of a paused queue, or is unknown.
     """
     claim_owner = f"{owner}/{secrets.token_hex(4)}"
-    values = {"id": run_id, "owner": claim_owner, "lease_s": lease_s, "path": path}
+    values = {"id": run_id, "owner": claim_owner, "lease_s": lease_s, "path": path, "is_forced": is_forced}
     with database_errors():
         rows = execute_alone(engine, _CLAIM, values)
         if not rows:
