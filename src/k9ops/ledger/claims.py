@@ -28,9 +28,10 @@ from k9ops.ledger.steps import ClaimStep, EndStep, carry_out_claim, carry_out_en
 
 _CHANGING_STATES = frozenset({"succeeded", "partial"})
 
-# A message that comes before its run is due is spent; the relay sends another when the time has come.
+# A message that comes before its run is due, or while its queue is paused, is spent; the relay sends another when the
+# time has come. No condition asks for the reason: it may have ended since the claim was refused.
 _LEAVE_TO_RELAY = """
-    UPDATE k9ops.run SET sent_at = NULL WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at > now()
+    UPDATE k9ops.run SET sent_at = NULL WHERE id = %(id)s AND state IN ('queued', 'retrying')
 """
 
 _RENEW = text("""
@@ -101,7 +102,9 @@ class Claim:
     owner: str
 
 
-def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str) -> Claim | None:
+def claim_run(
+    engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str, is_forced: bool = False
+) -> Claim | None:
     """Claim a run that is due.
 
     Args:
@@ -110,11 +113,12 @@ def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, 
         owner: Name of this process.
         lease_s: How long the claim holds without renewal.
         path: `worker` or `inline`.
+        is_forced: Also while the queue is paused: a person wants this run now.
 
     Returns:
-        None when the run is claimed by another, has ended, is not due, or is unknown.
+        None when the run is claimed by another, has ended, is not due, is of a paused queue, or is unknown.
     """
-    step = ClaimStep(run_id, f"{owner}/{secrets.token_hex(4)}", lease_s, path)
+    step = ClaimStep(run_id, f"{owner}/{secrets.token_hex(4)}", lease_s, path, is_forced)
     with database_errors():
         run = carry_out_claim(engine, step)
         if run is None:

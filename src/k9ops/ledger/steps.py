@@ -40,6 +40,8 @@ _CARRY_OUT = f"""
         WHERE run.id = ANY(ARRAY(SELECT CAST(jsonb_object_keys(%(claims)s) AS uuid)))
           AND (run.state IN ('queued', 'retrying') AND run.due_at <= now()) IS TRUE
           AND (run.expires_at IS NULL OR run.started_at IS NOT NULL OR run.expires_at > now())
+          AND (CAST(steps -> run.id::text ->> 'is_forced' AS boolean)
+               OR NOT EXISTS (SELECT FROM k9ops.queue_pause WHERE queue_pause.queue = run.queue))
         RETURNING {RUN_COLUMNS})
     SELECT ARRAY(SELECT id FROM ended), claimed.* FROM (VALUES (1)) AS one LEFT JOIN claimed ON true
 """
@@ -47,19 +49,21 @@ _CARRY_OUT = f"""
 
 @dataclass(frozen=True)
 class ClaimStep:
-    """A run is to be claimed, if it is due.
+    """A run is to be claimed, if it is due and its queue not paused.
 
     Attributes:
         run_id: The run.
         owner: Who claims it, a name that no other claim has.
         lease_s: How long the claim holds without renewal.
         path: `worker` or `inline`.
+        is_forced: Also while the queue is paused.
     """
 
     run_id: uuid.UUID
     owner: str
     lease_s: float
     path: str
+    is_forced: bool = False
 
 
 @dataclass(frozen=True)
