@@ -23,7 +23,7 @@ def run_random_faults(storm: Storm, seed: int, minutes: float) -> dict[str, int]
     problems: list[BaseException] = []
 
     def happen(kind: str) -> None:
-        chance = random.Random(f"{seed}/{kind}")
+        chance = random.Random(f"{seed}/{kind}")  # noqa: S311
         names = [name for name, fault in FAULTS.items() if fault.kind == kind]
         try:
             while time.monotonic() < ends_at_s and not problems:

@@ -30,7 +30,7 @@ _FIRST_SLOT = datetime(2026, 1, 1, tzinfo=UTC)
 
 def produce(seed: int, path: Path) -> None:
     """Ask for runs until this process is ended."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
     ways = [_ask_one, _ask_slowly, _ask_many, _ask_for_slot, _ask_in_transaction, _ask_later, _send, _ask_others]
     with path.open("a", encoding="ascii") as accepted:
         while True:

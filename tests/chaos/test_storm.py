@@ -12,7 +12,7 @@ SEED = 7
 
 
 def test_every_run_has_one_outcome_and_one_effect_after_every_fault(server_folder: Path) -> None:
-    chance = random.Random(SEED)
+    chance = random.Random(SEED)  # noqa: S311
     print(f"seed {SEED}")
     with Storm(server_folder / "storm", SEED) as storm:
         for name, fault in FAULTS.items():

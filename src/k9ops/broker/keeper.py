@@ -107,6 +107,7 @@ class Keeper(threading.Thread):
             held = [(active, progress) for active, progress in held if progress]
         if not held:
             return
+        held_until_s = time.monotonic() + self._settings.lease_s
         renewed = renew_leases(
             get_engine(),
             [(active.claim, progress) for active, progress in held],
@@ -116,7 +117,9 @@ class Keeper(threading.Thread):
             is_cancelled = renewed.get(active.claim.run.id)
             if is_cancelled is None:
                 active.request_stop("lease_lost")
-            elif is_cancelled:
+                continue
+            active.note_renewal(held_until_s)
+            if is_cancelled:
                 active.request_stop("cancelled")
 
     def _report_alive(self) -> None:

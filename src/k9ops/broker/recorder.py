@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -195,8 +196,12 @@ class RunRecorder(dramatiq.Middleware):
         run_id = uuid.UUID(message.message_id)
         if RECORDED_OPTION not in message.options:
             record_run(get_engine(), self._describe_message(broker, message, None), is_sent=True)
-        claim = claim_run(get_engine(), run_id, owner=self._owner, lease_s=self._settings.lease_s, path="worker")
-        return ActiveRun(claim, soft_limit_s=job.soft_limit_s, hard_limit_s=job.hard_limit_s) if claim else None
+        lease_s = self._settings.lease_s
+        held_until_s = time.monotonic() + lease_s
+        claim = claim_run(get_engine(), run_id, owner=self._owner, lease_s=lease_s, path="worker")
+        if claim is None:
+            return None
+        return ActiveRun(claim, soft_limit_s=job.soft_limit_s, hard_limit_s=job.hard_limit_s, held_until_s=held_until_s)
 
     def _describe_message(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any] | dramatiq.MessageProxy, delay: int | None

@@ -143,7 +143,7 @@ def days_of(items: list[Backup] | list[RemoteBackup]) -> set[str]:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_random_histories_never_lose_what_the_policy_keeps_and_let_the_rest_go(seed: int) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - the same each time
     for _ in range(HISTORIES // SEEDS):
         history = History(chance)
         for _ in range(chance.randrange(4, 16)):

@@ -128,7 +128,7 @@ def make_policy(chance: random.Random) -> RetentionPolicy:
 @pytest.mark.parametrize("share", range(SHARES))
 def test_retention_loses_no_copy_that_counts_and_keeps_none_for_ever(share: int) -> None:
     for number in range(share, HISTORIES, SHARES):
-        chance = random.Random(number)
+        chance = random.Random(number)  # noqa: S311
         history = History(chance, make_policy(chance))
         try:
             history.live_through()

@@ -16,7 +16,7 @@ TODAY = date(2026, 2, 28)
 
 
 def invent(generation: Generation, chance: int) -> SampleUnit:
-    unit = SampleUnit(generation, TODAY, 0, random.Random(chance))
+    unit = SampleUnit(generation, TODAY, 0, random.Random(chance))  # noqa: S311 - sample data, no secret
     add_members(unit)
     add_schedules(unit)
     if generation == "A":
