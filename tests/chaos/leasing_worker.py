@@ -41,6 +41,12 @@ def stay_at_work(*, folder: str, number: int) -> Outcome:
 
 
 @dramatiq.actor(queue_name="leases", max_retries=5)
+def pass_by(*, folder: str) -> Outcome:
+    """Be short."""
+    return Outcome("succeeded", "Done.", {"owner": _note(Path(folder) / "passed")})
+
+
+@dramatiq.actor(queue_name="leases", max_retries=5)
 def kill_worker(*, folder: str) -> Outcome:
     """Take the worker process down each time."""
     _note(Path(folder) / "killed")
