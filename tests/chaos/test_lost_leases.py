@@ -111,3 +111,20 @@ def has_expired(engine: Engine, asked: NewRun) -> bool:
     with engine.begin() as connection:
         query = "SELECT lease_expires_at < now() FROM k9ops.run WHERE id = :id"
         return bool(connection.execute(text(query), {"id": asked.id}).scalar_one())
+
+
+def test_claim_whose_reply_is_lost_is_the_workers_all_the_same(
+    engine: Engine, environment: dict[str, str], database_url: str, tmp_path: Path
+) -> None:
+    port = int(database_url.rpartition(":")[2].partition("/")[0])
+    with Proxy(port) as proxy:
+        variables = {**environment, "DATABASE_URL": database_url.replace(f":{port}/", f":{proxy.port}/")}
+        (tmp_path / "go").touch()
+        proxy.lose_replies(b'"lease_s"', 1)
+        with worker_process(WORKER, variables):
+            asked = ask(engine, tmp_path)
+            wait_for(lambda: get_run(engine, asked.id).is_final)
+    assert proxy.lost_replies == 1
+    run = get_run(engine, asked.id)
+    assert (run.state, run.attempt, run.deaths) == ("succeeded", 1, 0)
+    assert len(read(tmp_path / "written")) == 1

@@ -101,7 +101,9 @@ class Claim:
     owner: str
 
 
-def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str) -> Claim | None:
+def claim_run(
+    engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str, token: str | None = None
+) -> Claim | None:
     """Claim a run that is due.
 
     Args:
@@ -110,17 +112,23 @@ def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, 
         owner: Name of this process.
         lease_s: How long the claim holds without renewal.
         path: `worker` or `inline`.
+        token: Of this claim: asked for again with the same one, since the answer was lost, it is the same claim.
 
     Returns:
         None when the run is claimed by another, has ended, is not due, or is unknown.
     """
-    step = ClaimStep(run_id, f"{owner}/{secrets.token_hex(4)}", lease_s, path)
+    step = ClaimStep(run_id, f"{owner}/{token or make_claim_token()}", lease_s, path)
     with database_errors():
         run = carry_out_claim(engine, step)
         if run is None:
             execute_alone(engine, _LEAVE_TO_RELAY, {"id": run_id})
             return None
     return Claim(run, step.owner)
+
+
+def make_claim_token() -> str:
+    """Return what tells a claim from every other."""
+    return secrets.token_hex(4)
 
 
 def renew_leases(
