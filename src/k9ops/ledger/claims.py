@@ -103,7 +103,14 @@ class Claim:
 
 
 def claim_run(
-    engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str, is_forced: bool = False
+    engine: Engine,
+    run_id: uuid.UUID,
+    *,
+    owner: str,
+    lease_s: float,
+    path: str,
+    token: str | None = None,
+    is_forced: bool = False,
 ) -> Claim | None:
     """Claim a run that is due.
 
@@ -113,18 +120,24 @@ def claim_run(
         owner: Name of this process.
         lease_s: How long the claim holds without renewal.
         path: `worker` or `inline`.
+        token: Of this claim: asked for again with the same one, since the answer was lost, it is the same claim.
         is_forced: Also while the queue is paused: a person wants this run now.
 
     Returns:
         None when the run is claimed by another, has ended, is not due, is of a paused queue, or is unknown.
     """
-    step = ClaimStep(run_id, f"{owner}/{secrets.token_hex(4)}", lease_s, path, is_forced)
+    step = ClaimStep(run_id, f"{owner}/{token or make_claim_token()}", lease_s, path, is_forced)
     with database_errors():
         run = carry_out_claim(engine, step)
         if run is None:
             execute_alone(engine, _LEAVE_TO_RELAY, {"id": run_id})
             return None
     return Claim(run, step.owner)
+
+
+def make_claim_token() -> str:
+    """Return what tells a claim from every other."""
+    return secrets.token_hex(4)
 
 
 def renew_leases(

@@ -32,16 +32,18 @@ _CARRY_OUT = f"""
         RETURNING run.id),
     claimed AS (
         UPDATE k9ops.run SET
-            state = 'running', attempt = attempt + 1, path = steps -> run.id::text ->> 'path',
+            state = 'running', attempt = attempt + CAST(run.state <> 'running' AS int),
+            path = steps -> run.id::text ->> 'path',
             started_at = coalesce(started_at, now()), lease_owner = steps -> run.id::text ->> 'owner',
             lease_expires_at = now() + make_interval(secs => CAST(steps -> run.id::text ->> 'lease_s' AS float8)),
             progress = NULL, message = NULL, error_class = NULL, traceback = NULL
         FROM (SELECT CAST(%(claims)s AS jsonb) AS steps) AS given
         WHERE run.id = ANY(ARRAY(SELECT CAST(jsonb_object_keys(%(claims)s) AS uuid)))
-          AND (run.state IN ('queued', 'retrying') AND run.due_at <= now()) IS TRUE
-          AND (run.expires_at IS NULL OR run.started_at IS NOT NULL OR run.expires_at > now())
-          AND (CAST(steps -> run.id::text ->> 'is_forced' AS boolean)
-               OR NOT EXISTS (SELECT FROM k9ops.queue_pause WHERE queue_pause.queue = run.queue))
+          AND ((run.state IN ('queued', 'retrying') AND run.due_at <= now()) IS TRUE
+               AND (run.expires_at IS NULL OR run.started_at IS NOT NULL OR run.expires_at > now())
+               AND (CAST(steps -> run.id::text ->> 'is_forced' AS boolean)
+                    OR NOT EXISTS (SELECT FROM k9ops.queue_pause WHERE queue_pause.queue = run.queue))
+            OR (run.state = 'running') IS TRUE AND run.lease_owner = steps -> run.id::text ->> 'owner')
         RETURNING {RUN_COLUMNS})
     SELECT ARRAY(SELECT id FROM ended), claimed.* FROM (VALUES (1)) AS one LEFT JOIN claimed ON true
 """
@@ -50,6 +52,8 @@ _CARRY_OUT = f"""
 @dataclass(frozen=True)
 class ClaimStep:
     """A run is to be claimed, if it is due and its queue not paused.
+
+    Carried out again, when its answer was lost, it is the same claim.
 
     Attributes:
         run_id: The run.
