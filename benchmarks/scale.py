@@ -1,6 +1,6 @@
 """Measures for docs/scale.md what grows with the load: bytes, connections, queries of idle processes, both brokers.
 
-    .venv/bin/python benchmarks/scale.py [--runs 20000] [--history 1000000]
+    .venv/bin/python benchmarks/scale.py [--runs 20000] [--history 1000000] [--only brokers]
 
 Every server is started here and syncs as it does in service. Takes about ten minutes.
 """
@@ -242,6 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--history", type=int, default=1_000_000)
+    parser.add_argument("--only", default="", help="the measurements whose name has this in it")
     arguments = parser.parse_args()
     with temporary_folder() as folder, ExitStack() as stack:
         bench = Bench(stack, folder)
@@ -258,6 +259,8 @@ def main() -> None:
             ("a long history", lambda: measure_history(bench, arguments.history)),
         ]
         for name, measure in results:
+            if arguments.only not in name:
+                continue
             print(json.dumps({name: measure()}, indent=1, default=lambda value: round(value, 2)), flush=True)
 
 
