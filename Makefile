@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 GENERATION ?= B
+MINUTES ?= 10
+# The tests wait for other processes more than they compute.
+TEST_PROCESSES ?= $(shell expr 2 '*' $$(nproc))
 RUN := .venv/bin
 
 help: ## Show this list
@@ -19,7 +22,7 @@ up: setup ## Run the whole service here until Ctrl-C
 
 test: setup ## Run all tests on servers that the session starts itself
 	@$(PYTHON) scripts/system_packages.py postgresql-15 poppler-utils libreoffice-calc-nogui redis-tools rabbitmq-server
-	@$(RUN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+	@$(RUN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 references: setup ## Draw the tests' pictures of the reports anew, to be looked at
 	@$(PYTHON) scripts/system_packages.py poppler-utils
@@ -35,6 +38,9 @@ fix: setup ## Format, and mend what can be mended by itself
 	@$(RUN)/ruff format .
 	@$(RUN)/ruff check --fix .
 
+chaos: setup ## Let faults happen at random to everything (SEED=, MINUTES=)
+	@$(RUN)/python -m tests.chaos.storm_long --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/backup.py
 	@$(RUN)/python benchmarks/drive.py
@@ -45,4 +51,4 @@ bench: setup ## Measure against bare tools in one run (takes minutes)
 bench-queues: setup ## Measure against other task queues (takes half an hour)
 	@$(RUN)/python benchmarks/queues.py
 
-.PHONY: help setup demo up test references check fix bench bench-queues
+.PHONY: help setup demo up test chaos references check fix bench bench-queues

@@ -39,6 +39,13 @@ def engine(settings: Settings) -> Engine:
 
 
 @pytest.fixture
+def no_resend(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no worker send a second message of a run that waits for long, as on a slow machine."""
+    monkeypatch.setenv("K9OPS_RESEND_AFTER_S", "3600")
+    get_loaded_settings.cache_clear()
+
+
+@pytest.fixture
 def broker(engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[K9opsRedisBroker]:
     """A broker on an empty Redis, with every middleware of the product."""
     monkeypatch.setenv("REDIS_URL", redis_url)

@@ -80,6 +80,10 @@ class ScheduleUnknown(PermanentError):
     """The timetable has no schedule of this name."""
 
 
+class QueueUnknown(PermanentError):
+    """No job has a queue of this name, and no run waits in one."""
+
+
 class ParamsInvalid(PermanentError):
     """The parameters of a job are not what it takes."""
 

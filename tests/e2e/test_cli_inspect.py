@@ -129,3 +129,12 @@ def test_logs_ends_quietly_when_its_reader_has_enough(k9ops: Command) -> None:
 
 def test_logs_needs_something_to_read(k9ops: Command) -> None:
     assert "No such file" in k9ops("logs", "nowhere.log", code=1).stderr
+
+
+def test_queue_is_paused_with_a_reason_that_inspect_shows(k9ops: Command) -> None:
+    k9ops("queue", "pause", "reports", "--reason", "The printer is moved.")
+    assert k9ops.json("queue", "pause", "reports")["is_changed"] is False
+    assert find_queue(k9ops, "reports")["pause"]["reason"] == "The printer is moved."
+    assert "because: The printer is moved." in k9ops("inspect", "queues").stdout
+    assert k9ops.json("queue", "resume", "reports") == {"queue": "reports", "is_changed": True, "pause": None}
+    assert "no queue 'nothing'" in k9ops("queue", "pause", "nothing", code=2).stderr

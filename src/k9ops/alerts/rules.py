@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
-from k9ops.alerts.situation import Situation
+from k9ops.alerts.situation import Situation, WaitingRuns
 from k9ops.config.settings import Settings
 
 # They run all day; a single one that is late or fails says nothing that the other rules do not say.
@@ -141,7 +141,7 @@ def _results_shrunk(situation: Situation, settings: Settings) -> Iterator[tuple[
 def _consumers_missing(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:
     missing = [
         item.queue
-        for item in situation.waiting
+        for item in _unpaused(situation)
         if item.queue not in situation.served_queues
         and _age_s(situation, item.oldest_at) > settings.alert_queue_grace_s
     ]
@@ -152,7 +152,7 @@ def _consumers_missing(situation: Situation, settings: Settings) -> Iterator[tup
 def _workers_stuck(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:
     stuck = [
         item
-        for item in situation.waiting
+        for item in _unpaused(situation)
         if item.queue in situation.served_queues
         and item.unsent < item.due
         and _age_s(situation, item.oldest_at) > settings.alert_start_grace_s
@@ -166,7 +166,7 @@ def _workers_stuck(situation: Situation, settings: Settings) -> Iterator[tuple[s
 def _outbox_growing(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:
     unsent = [
         item
-        for item in situation.waiting
+        for item in _unpaused(situation)
         if item.unsent_at is not None
         and item.queue in situation.served_queues
         and _age_s(situation, item.unsent_at) > settings.alert_queue_grace_s
@@ -174,6 +174,15 @@ def _outbox_growing(situation: Situation, settings: Settings) -> Iterator[tuple[
     if unsent:
         count = sum(item.unsent for item in unsent)
         yield "", f"{count} runs are recorded but not sent: the broker does not take messages."
+
+
+def _queues_paused(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:
+    due = {item.queue: item.due for item in situation.waiting}
+    for pause in situation.paused:
+        if _age_s(situation, pause.paused_at) > settings.alert_queue_grace_s:
+            reason = f' ("{pause.reason}")' if pause.reason else ""
+            since = f"The queue {pause.queue} is paused since {_show(pause.paused_at, settings)} by {pause.paused_by}"
+            yield pause.queue, f"{since}{reason}; {due.get(pause.queue, 0)} runs wait."
 
 
 def _scheduler_silent(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -228,6 +237,7 @@ RULES = (
     Rule("queue_unserved", _consumers_missing),
     Rule("workers_stuck", _workers_stuck),
     Rule("outbox_growing", _outbox_growing),
+    Rule("queue_paused", _queues_paused),
     Rule("scheduler_silent", _scheduler_silent),
     Rule("backup_old", _backup_old),
     Rule("disk_full", _disk_full),
@@ -235,6 +245,11 @@ RULES = (
     Rule("drive_full", _drive_full),
     Rule("watch_interrupted", _watch_interrupted),
 )
+
+
+def _unpaused(situation: Situation) -> list[WaitingRuns]:
+    paused = {pause.queue for pause in situation.paused}
+    return [item for item in situation.waiting if item.queue not in paused]
 
 
 def _usual_s(situation: Situation, job: str, *, skip: int = 0) -> float | None:

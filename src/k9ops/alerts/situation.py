@@ -25,7 +25,7 @@ _HISTORY = text("""
         SELECT (SELECT job FROM k9ops.run WHERE finished_at IS NOT NULL AND job > jobs.job ORDER BY job LIMIT 1)
         FROM jobs WHERE jobs.job IS NOT NULL)
     SELECT recent.* FROM jobs CROSS JOIN LATERAL (
-        SELECT job, state, slot, started_at, finished_at, message, error_class, evidence, trigger FROM k9ops.run
+        SELECT job, queue, state, slot, started_at, finished_at, message, error_class, evidence, trigger FROM k9ops.run
         WHERE run.job = jobs.job AND finished_at IS NOT NULL AND finished_at <= :now
         ORDER BY finished_at DESC LIMIT :remembered) AS recent
 """)
@@ -37,7 +37,9 @@ _WAITING = text("""
 """)
 _LATE = text("""
     SELECT DISTINCT ON (job) job, slot FROM k9ops.run
-    WHERE state = 'queued' AND started_at IS NULL AND slot IS NOT NULL AND due_at <= :now ORDER BY job, slot
+    WHERE state = 'queued' AND started_at IS NULL AND slot IS NOT NULL AND due_at <= :now
+      AND NOT EXISTS (SELECT FROM k9ops.queue_pause WHERE queue_pause.queue = run.queue)
+    ORDER BY job, slot
 """)
 _PROCESSES = text("""
     SELECT kind, host, queues, seen_at + make_interval(secs => silent_after_s) < :now AS is_silent FROM k9ops.process
@@ -55,6 +57,11 @@ _VERIFIED = text("""
     WHERE job = 'verify_backup' AND state = 'succeeded' AND finished_at IS NOT NULL AND finished_at <= :now
     ORDER BY finished_at DESC LIMIT 1
 """)
+_PAUSES = text("SELECT queue, paused_at, paused_by, reason FROM k9ops.queue_pause ORDER BY queue")
+_RESUMES = text("""
+    SELECT target_id AS queue, max(at) AS resumed_at FROM k9ops.audit_event
+    WHERE target_type = 'queue' AND action = 'resume' AND at <= :now GROUP BY target_id
+""")
 _FIRST = text("SELECT min(created_at) FROM k9ops.run")
 
 
@@ -66,7 +73,8 @@ class EndedRun:
         state: `succeeded`, `partial`, `skipped`, `failed`, `cancelled` or `expired`.
         finished_at: Aware.
         duration_s: From the first start; None when it never started.
-        late_s: Seconds from its slot to its start; None without a slot.
+        late_s: Seconds from its slot, or from the end of a pause of its queue after that, to its start; None without a
+            slot.
         message: For a person.
         error_class: Of what made it fail.
         evidence: What it proved.
@@ -98,6 +106,16 @@ class WaitingRuns:
     oldest_at: datetime
     unsent: int = 0
     unsent_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PausedQueue:
+    """A queue that a person has paused."""
+
+    queue: str
+    paused_at: datetime
+    paused_by: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +162,8 @@ class Situation:
         history: The newest ended runs of each job, newest first.
         running: Runs that are executed.
         waiting: Queues with runs that are due.
-        unstarted: By job, the oldest slot whose run waits still.
+        paused: Queues that wait because a person wants it so.
+        unstarted: By job, the oldest slot whose run waits still, in a queue that is not paused.
         served_queues: Those that a living worker takes.
         has_workers: Whether a living worker reports.
         schedules: The timetable as far as it was decided.
@@ -160,6 +179,7 @@ class Situation:
     history: Mapping[str, Sequence[EndedRun]] = field(default_factory=dict)
     running: Sequence[RunningRun] = ()
     waiting: Sequence[WaitingRuns] = ()
+    paused: Sequence[PausedQueue] = ()
     unstarted: Mapping[str, datetime] = field(default_factory=dict)
     served_queues: frozenset[str] = frozenset()
     has_workers: bool = True
@@ -186,8 +206,12 @@ def read_situation(
     """
     at = {"now": now}
     history: dict[str, list[EndedRun]] = {}
+    resumes = {row.queue: row.resumed_at for row in connection.execute(_RESUMES, at)}
     for row in connection.execute(_HISTORY, at | {"remembered": _REMEMBERED}):
         started, slot = row.started_at, row.slot if row.trigger == "schedule" else None
+        resumed_at = resumes.get(row.queue)
+        if slot and started and resumed_at and slot < resumed_at <= started:
+            slot = resumed_at
         history.setdefault(row.job, []).append(
             EndedRun(
                 row.state,
@@ -206,6 +230,7 @@ def read_situation(
         history=history,
         running=[RunningRun(row.job, row.started_at) for row in connection.execute(_RUNNING)],
         waiting=[WaitingRuns(*row) for row in connection.execute(_WAITING, at)],
+        paused=[PausedQueue(*row) for row in connection.execute(_PAUSES)],
         unstarted={row.job: row.slot for row in connection.execute(_LATE, at)},
         served_queues=frozenset(queue for worker in workers for queue in worker.queues),
         has_workers=bool(workers),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -12,6 +13,7 @@ import redis
 from dramatiq.brokers.redis import _RedisConsumer
 from dramatiq.errors import ConnectionClosed, DecodeError
 
+from k9ops.combiner import Combiner
 from k9ops.config.logging import get_logger
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ class WokenConsumer(_RedisConsumer):
         self._timeout_s = timeout / 1000
         self._poll_s = self._timeout_s * (_DELAY_POLL_TIMEOUTS if self._is_delay_queue else _POLL_TIMEOUTS)
         self._poll_at_s = 0.0
-        self._low_mark = prefetch - max(1, prefetch // 4)
+        self._combined = Combiner(self._acknowledge_all)
+        self._low_mark = prefetch // 2
 
     def __next__(self) -> dramatiq.MessageProxy | None:
         """Return a message; None when there is none for now, so that the caller can see to other things."""
@@ -70,8 +73,11 @@ class WokenConsumer(_RedisConsumer):
         return message
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
-        """Acknowledge a message; asked again after a lost connection, which Redis takes as the same."""
-        self._give_up(message, super().ack)
+        """Acknowledge a message, together with those that other threads have ended meanwhile.
+
+        Asked again after a lost connection, which Redis takes as the same.
+        """
+        self._give_up(message, self._acknowledge)
 
     def nack(self, message: dramatiq.MessageProxy) -> None:
         """Make a message a dead letter."""
@@ -150,6 +156,18 @@ class WokenConsumer(_RedisConsumer):
             longest_s = min(longest_s, _SWEEP_S)
         if longest_s > 0:
             self._gate.bell.wait(longest_s)
+
+    def _acknowledge(self, message: dramatiq.MessageProxy) -> None:
+        try:
+            self._combined(message.options["redis_message_id"])
+        except redis.ConnectionError as exc:
+            raise ConnectionClosed(exc) from None  # type: ignore[no-untyped-call]
+        finally:
+            self.queued_message_ids.discard(message.message_id)
+
+    def _acknowledge_all(self, redis_ids: Sequence[str]) -> list[None]:
+        self.broker.acknowledge(self.queue_name, redis_ids)
+        return [None] * len(redis_ids)
 
     def _give_up(self, message: dramatiq.MessageProxy, action: Any) -> None:
         try:

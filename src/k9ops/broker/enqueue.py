@@ -18,7 +18,7 @@ from k9ops.config.settings import Settings
 from k9ops.errors import BrokerUnavailable, RunStateConflict
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.outbox import mark_unsent
-from k9ops.ledger.requests import find_recorded_id, insert_run, record_run, record_unless_open
+from k9ops.ledger.requests import find_recorded_id, get_run, insert_run, record_run, record_unless_open
 from k9ops.slot import find_run_slot
 
 _LOG = get_logger("k9ops.broker")
@@ -117,8 +117,9 @@ def _execute_here(engine: Engine, broker: dramatiq.Broker, settings: Settings, r
     try:
         execute_inline(engine, broker, settings, run_id)
     except RunStateConflict:
-        # Redis had the message although it did not say so, and a worker was quicker.
-        return Enqueued(run_id, is_new=True, path="worker")
+        # Redis had the message although it did not say so, and a worker was quicker; or the queue is paused.
+        is_waiting = get_run(engine, run_id).state == "queued"
+        return Enqueued(run_id, is_new=True, path="outbox" if is_waiting else "worker")
     return Enqueued(run_id, is_new=True, path="inline")
 
 

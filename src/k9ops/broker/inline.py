@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +74,7 @@ def execute_inline(
     run_id: uuid.UUID,
     *,
     on_progress: Callable[[int, int, str], None] | None = None,
+    is_forced: bool = False,
 ) -> Run:
     """Claim a run, execute its job here, record how it ended, and return it.
 
@@ -84,19 +86,21 @@ def execute_inline(
         settings: Lease.
         run_id: A recorded run.
         on_progress: Told (done, total, unit) whenever the job is.
+        is_forced: Also while its queue is paused.
 
     Raises:
         RunStateConflict: The run cannot be claimed now.
         KeyboardInterrupt: Passed on, after the run was put back.
     """
     owner = make_owner_name()
-    claim = claim_run(engine, run_id, owner=owner, lease_s=settings.lease_s, path="inline")
+    held_until_s = time.monotonic() + settings.lease_s
+    claim = claim_run(engine, run_id, owner=owner, lease_s=settings.lease_s, path="inline", is_forced=is_forced)
     if claim is None:
         state = get_run(engine, run_id).state
         raise RunStateConflict(f"Run {run_id} is {state}: it cannot be started here.", state=state)
     actor = broker.get_actor(claim.run.job)
     job = describe_job(actor)
-    active = ActiveRun(claim, soft_limit_s=job.soft_limit_s, on_progress=on_progress)
+    active = ActiveRun(claim, soft_limit_s=job.soft_limit_s, held_until_s=held_until_s, on_progress=on_progress)
     keeper = Keeper(settings, broker=None)
     keeper.add(active)
     keeper.start()

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import dramatiq
 import redis
+from sqlalchemy import Engine
 
 from k9ops.broker.problems import broker_unavailable
 from k9ops.broker.queue_messages import DeadLetter, QueueMessages
 from k9ops.broker.redis_broker import K9opsRedisBroker
+from k9ops.errors import QueueUnknown
+from k9ops.ledger.queues import read_pauses
+from k9ops.ledger.statistics import summarise_queues
 
 
 class AskedBroker(Protocol):
@@ -22,6 +27,18 @@ class AskedBroker(Protocol):
 
     def list_dead_letters(self, queues: Sequence[str], *, limit: int) -> list[DeadLetter]:
         """Return dead letters."""
+
+
+def find_queue(engine: Engine, broker: dramatiq.Broker, name: str) -> str:
+    """Return the name of a queue that a job has, that runs wait in, or that is paused.
+
+    Raises:
+        QueueUnknown: Lists the queues that there are.
+    """
+    known = sorted({*broker.get_declared_queues(), *summarise_queues(engine), *read_pauses(engine)})
+    if name not in known:
+        raise QueueUnknown(f"There is no queue {name!r}. The queues are: {', '.join(known)}.")
+    return name
 
 
 def count_messages(broker: K9opsRedisBroker | AskedBroker, queues: Sequence[str]) -> list[QueueMessages]:

@@ -21,6 +21,10 @@ from k9ops.ledger.execution import ActiveRun
 
 _LOG = get_logger("k9ops.broker")
 
+# With leases of 10 s, the runs of a killed worker run again within 13 s.
+_RENEWAL_PART = 1 / 3
+_RESCUE_PART = 1 / 6
+
 
 class Keeper(threading.Thread):
     """Renews this process's leases, sends what is due, puts the runs of dead workers back, and ends what does not stop.
@@ -45,6 +49,7 @@ class Keeper(threading.Thread):
         self._is_database_away = False
         self._is_broker_away = False
         self._rescue_not_before_s = 0.0
+        self._next_rescue_s = 0.0
 
     def add(self, active: ActiveRun) -> None:
         """Renew this run's lease from now on."""
@@ -77,7 +82,7 @@ class Keeper(threading.Thread):
                 is_renewal_due = time.monotonic() >= next_renewal_s
                 self._renew(also_without_progress=is_renewal_due)
                 if is_renewal_due:
-                    next_renewal_s = time.monotonic() + self._settings.lease_s / 3
+                    next_renewal_s = time.monotonic() + self._settings.lease_s * _RENEWAL_PART
                     self._report_alive()
                 if self._broker is not None:
                     self._look_after_ledger(self._broker, is_thorough=is_renewal_due)
@@ -107,6 +112,7 @@ class Keeper(threading.Thread):
             held = [(active, progress) for active, progress in held if progress]
         if not held:
             return
+        held_until_s = time.monotonic() + self._settings.lease_s
         renewed = renew_leases(
             get_engine(),
             [(active.claim, progress) for active, progress in held],
@@ -116,7 +122,9 @@ class Keeper(threading.Thread):
             is_cancelled = renewed.get(active.claim.run.id)
             if is_cancelled is None:
                 active.request_stop("lease_lost")
-            elif is_cancelled:
+                continue
+            active.note_renewal(held_until_s)
+            if is_cancelled:
                 active.request_stop("cancelled")
 
     def _report_alive(self) -> None:
@@ -130,7 +138,8 @@ class Keeper(threading.Thread):
             _LOG.exception("keeper.failed")
 
     def _look_after_ledger(self, broker: dramatiq.Broker, *, is_thorough: bool) -> None:
-        if is_thorough and time.monotonic() >= self._rescue_not_before_s:
+        if time.monotonic() >= max(self._next_rescue_s, self._rescue_not_before_s):
+            self._next_rescue_s = time.monotonic() + self._settings.lease_s * _RESCUE_PART
             rescue_runs(get_engine(), lease_s=self._settings.lease_s)
         relay_unsent_runs(
             get_engine(),

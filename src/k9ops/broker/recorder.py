@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
 from k9ops.errors import DatabaseUnavailable, ParamsInvalid, RunInterrupted
-from k9ops.ledger.claims import claim_run
+from k9ops.ledger.claims import claim_run, make_claim_token
 from k9ops.ledger.conclusion import Conclusion, conclude_error, conclude_return
 from k9ops.ledger.execution import ActiveRun, current_run, make_owner_name, set_current
 from k9ops.ledger.model import NewRun
@@ -118,8 +119,9 @@ class RunRecorder(dramatiq.Middleware):
         While PostgreSQL is away, or lacks k9ops' tables, this waits: the message is neither lost nor acknowledged.
         """
         job = describe_job(broker.get_actor(message.actor_name))
+        token = make_claim_token()
         try:
-            active = self._wait_for_ledger(lambda: self._claim(broker, message, job))
+            active = self._wait_for_ledger(lambda: self._claim(broker, message, job, token))
         except RunInterrupted:
             self._return_message(broker, message)
             raise SkipMessage("The worker is shutting down; the message is back in its queue.") from None
@@ -191,12 +193,16 @@ class RunRecorder(dramatiq.Middleware):
             substitute = Conclusion("finish", "failed", message, error_class=type(exc).__name__)
             self._wait_for_ledger(lambda: record_conclusion(get_engine(), broker, active, substitute))
 
-    def _claim(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, job: Job) -> ActiveRun | None:
+    def _claim(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, job: Job, token: str) -> ActiveRun | None:
         run_id = uuid.UUID(message.message_id)
         if RECORDED_OPTION not in message.options:
             record_run(get_engine(), self._describe_message(broker, message, None), is_sent=True)
-        claim = claim_run(get_engine(), run_id, owner=self._owner, lease_s=self._settings.lease_s, path="worker")
-        return ActiveRun(claim, soft_limit_s=job.soft_limit_s, hard_limit_s=job.hard_limit_s) if claim else None
+        lease_s = self._settings.lease_s
+        held_until_s = time.monotonic() + lease_s
+        claim = claim_run(get_engine(), run_id, owner=self._owner, lease_s=lease_s, path="worker", token=token)
+        if claim is None:
+            return None
+        return ActiveRun(claim, soft_limit_s=job.soft_limit_s, hard_limit_s=job.hard_limit_s, held_until_s=held_until_s)
 
     def _describe_message(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any] | dramatiq.MessageProxy, delay: int | None

@@ -36,6 +36,16 @@ redis.call("ltrim", KEYS[4], 0, ARGV[1] - 1)
 return count
 """
 
+# Keys: the unacknowledged of this process, messages of the queue. A message that another worker was given meanwhile
+# keeps its data.
+_ACKNOWLEDGE = """
+for i = 1, #ARGV do
+    if redis.call("srem", KEYS[1], ARGV[i]) > 0 then
+        redis.call("hdel", KEYS[2], ARGV[i])
+    end
+end
+"""
+
 
 class K9opsRedisBroker(RedisBroker):
     """Dramatiq's Redis broker; what it stores for a message is the same.
@@ -60,6 +70,7 @@ class K9opsRedisBroker(RedisBroker):
         self.breaker = CircuitBreaker(self.sender.ping)
         self._gates: dict[str, Gate] = {}
         self._put_back = self.client.register_script(_PUT_BACK)
+        self._acknowledge = self.client.register_script(_ACKNOWLEDGE)
 
     @property
     def consumer_class(self) -> type[WokenConsumer]:
@@ -88,6 +99,11 @@ class K9opsRedisBroker(RedisBroker):
         self._add_tokens(pipe, queue, count)
         pipe.execute()
 
+    def acknowledge(self, queue: str, redis_ids: Sequence[str]) -> None:
+        """Acknowledge messages of a queue, as Dramatiq does one."""
+        keys = [self._name_unacknowledged(queue), f"{self.namespace}:{queue}.msgs"]
+        self._acknowledge(keys=keys, args=redis_ids)
+
     def put_back_first(self, queue: str, redis_ids: Sequence[str]) -> int:
         """Put fetched messages back at the head of their queue, in this order, with a token for each.
 
@@ -95,8 +111,7 @@ class K9opsRedisBroker(RedisBroker):
             How many: one that has been acknowledged meanwhile is none of them.
         """
         name = f"{self.namespace}:{queue}"
-        unacknowledged = f"{self.namespace}:__acks__.{self.broker_id}.{queue}"
-        keys = [name, f"{name}.msgs", unacknowledged, self.token_key(queue)]
+        keys = [name, f"{name}.msgs", self._name_unacknowledged(queue), self.token_key(queue)]
         return int(self._put_back(keys=keys, args=[_MOST_TOKENS, *redis_ids]))
 
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
@@ -177,6 +192,9 @@ class K9opsRedisBroker(RedisBroker):
             pipe.rpush(name, *stored)
             self._add_tokens(pipe, queue, len(stored))
         pipe.execute()
+
+    def _name_unacknowledged(self, queue: str) -> str:
+        return f"{self.namespace}:__acks__.{self.broker_id}.{queue}"
 
     def _add_tokens(self, pipe: Any, queue: str, count: int) -> None:
         key = self.token_key(queue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import dramatiq
@@ -13,15 +14,18 @@ from dramatiq.encoder import Encoder
 from dramatiq.results import Results, ResultTimeout
 from dramatiq.results.backends.redis import RedisBackend
 
+from k9ops.combiner import Combiner
 from k9ops.outcome import Outcome
 
 _LONGEST_WAIT_MS = 60_000
 
-# What Dramatiq stores: a list of one element, which readers turn round.
+# What Dramatiq stores: lists of one element, which readers turn round.
 _STORE = """
-redis.call("del", KEYS[1])
-redis.call("lpush", KEYS[1], ARGV[1])
-redis.call("pexpire", KEYS[1], ARGV[2])
+for i = 1, #KEYS do
+    redis.call("del", KEYS[i])
+    redis.call("lpush", KEYS[i], ARGV[2 * i - 1])
+    redis.call("pexpire", KEYS[i], ARGV[2 * i])
+end
 """
 
 
@@ -38,11 +42,12 @@ class OutcomeEncoder(Encoder):
 
 
 class RunResultBackend(RedisBackend):
-    """Dramatiq's results in Redis, stored by one command, and waited for as long as the caller likes."""
+    """Dramatiq's results in Redis, those of all threads stored together, and waited for as long as the caller likes."""
 
     def __init__(self, *, client: redis.Redis, encoder: Encoder) -> None:
         super().__init__(client=client, encoder=encoder)  # type: ignore[no-untyped-call]
         self._script = client.register_script(_STORE)
+        self._combined = Combiner(self._store_all)
 
     def get_result(self, message: Any, *, block: bool = False, timeout: int | None = None) -> Any:
         """Return a result.
@@ -65,7 +70,12 @@ class RunResultBackend(RedisBackend):
         return super().get_result(message, block=block, timeout=timeout)  # type: ignore[no-untyped-call]
 
     def _store(self, message_key: str, result: Any, ttl: int) -> None:
-        self._script(keys=[message_key], args=[self.encoder.encode(result), ttl])
+        self._combined((message_key, self.encoder.encode(result), ttl))
+
+    def _store_all(self, results: Sequence[tuple[str, bytes, int]]) -> list[None]:
+        values = [value for _, data, ttl in results for value in (data, ttl)]
+        self._script(keys=[key for key, _, _ in results], args=values)
+        return [None] * len(results)
 
 
 class RunResults(Results):

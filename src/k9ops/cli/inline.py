@@ -59,7 +59,7 @@ def execute_here(
     run = get_run(engine, run_id)
     try:
         with show_progress(run.job, is_silent=is_silent) as display:
-            return execute_inline(engine, broker, settings, run_id, on_progress=display.report)
+            return execute_inline(engine, broker, settings, run_id, on_progress=display.report, is_forced=True)
     except RunStateConflict:
         if get_run(engine, run_id).state != "running":
             raise

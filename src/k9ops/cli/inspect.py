@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect as inspect_module
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from k9ops.broker.build import build_broker
 from k9ops.broker.inspection import count_messages, list_dead_letters
@@ -23,6 +24,7 @@ from k9ops.cli.output import (
     print_json,
     print_remark,
     print_table,
+    print_text,
     style_state,
 )
 from k9ops.cli.run_view import SHORT_ID
@@ -32,6 +34,7 @@ from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
 from k9ops.ledger.model import Run
 from k9ops.ledger.processes import list_processes
+from k9ops.ledger.queues import QueuePause, read_pauses
 from k9ops.ledger.requests import list_runs
 from k9ops.ledger.statistics import QueueRuns, summarise_jobs, summarise_queues
 
@@ -46,7 +49,8 @@ def queues(as_json: JsonFlag = False) -> None:
     """Count messages of the broker and runs in the ledger, for each queue."""
     settings = open_settings()
     runs = summarise_queues(get_engine())
-    messages = _count_messages(settings, also=runs)
+    pauses = read_pauses(get_engine())
+    messages = _count_messages(settings, also={*runs, *pauses})
     served = {queue for process in list_processes(get_engine()) if not process.is_silent for queue in process.queues}
     if as_json:
         documents = [
@@ -54,6 +58,7 @@ def queues(as_json: JsonFlag = False) -> None:
                 **asdict(item),
                 "runs": asdict(runs.get(item.queue, QueueRuns(item.queue))),
                 "is_served": item.queue in served,
+                "pause": asdict(pauses[item.queue]) if item.queue in pauses else None,
             }
             for item in messages
         ]
@@ -72,8 +77,14 @@ def queues(as_json: JsonFlag = False) -> None:
         "oldest due",
         "worker",
     )
-    rows = [_queue_row(item, runs.get(item.queue, QueueRuns(item.queue)), item.queue in served) for item in messages]
+    rows = [
+        _queue_row(item, runs.get(item.queue, QueueRuns(item.queue)), _style_service(item.queue, served, pauses))
+        for item in messages
+    ]
     print_table(columns, rows, empty="No queues.")
+    for pause in pauses.values():
+        since = f"paused since {format_moment(pause.paused_at, settings.zone)} by {pause.paused_by}"
+        print_text(f"{pause.queue}: {since}, because: {pause.reason or '-'}")
     print_remark("waiting, fetched, delayed and dead are messages of the broker; the rest are runs in the ledger.")
 
 
@@ -266,7 +277,7 @@ def _count_messages(settings: Settings, *, also: Iterable[str]) -> list[QueueMes
         broker.close()
 
 
-def _queue_row(item: QueueMessages, runs: QueueRuns, is_served: bool) -> list[RenderableType]:
+def _queue_row(item: QueueMessages, runs: QueueRuns, service: RenderableType) -> list[RenderableType]:
     counts: list[Any] = [
         item.waiting,
         item.fetched,
@@ -277,13 +288,18 @@ def _queue_row(item: QueueMessages, runs: QueueRuns, is_served: bool) -> list[Re
         runs.retrying,
         runs.later,
     ]
-    served = style_state("ok") if is_served else style_state("fail")
     return [
         item.queue,
         *("-" if count is None else str(count) for count in counts),
         format_duration(runs.oldest_due_s),
-        served,
+        service,
     ]
+
+
+def _style_service(queue: str, served: Collection[str], pauses: Mapping[str, QueuePause]) -> RenderableType:
+    if queue in pauses:
+        return Text("paused", style="yellow")
+    return style_state("ok") if queue in served else style_state("fail")
 
 
 def _active_row(run: Run, settings: Settings) -> list[RenderableType]:

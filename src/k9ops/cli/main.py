@@ -25,6 +25,7 @@ from k9ops.cli import (
     inspect,
     jobs,
     logs,
+    queue,
     report_subscriptions,
     runs,
     schedule,
@@ -51,6 +52,7 @@ app.command("up")(stack.up)
 app.command("demo")(demo.demo)
 app.add_typer(runs.app, name="runs")
 app.add_typer(inspect.app, name="inspect")
+app.add_typer(queue.app, name="queue")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(backup.app, name="backup")
 app.add_typer(drive.app, name="drive")

@@ -91,5 +91,5 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
-    )
+    ).bind()  # once, not at every event
     return logger

@@ -141,7 +141,7 @@ class Settings(BaseSettings):
 
     lease_s: int = _setting(
         "K9OPS_LEASE_S",
-        15,
+        10,
         "How long a worker's claim on a run holds without renewal.",
         unit="s",
         ge=3,

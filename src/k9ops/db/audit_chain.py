@@ -109,8 +109,8 @@ class Entry:
 def hash_entry(previous_hash: bytes, entry_id: int, fields: Sequence[str | None]) -> bytes:
     """Return the SHA-256 of an entry, as the table's trigger computes it.
 
-    The form: the hash of the entry before, then each value as its length in characters, a colon, itself and a comma,
-    a missing one as `-,`; first the number.
+    The form: the hash of the entry before, then the number and each value as an SQL literal, joined by commas; see
+    `quote_nullable` in PostgreSQL's manual, "String Functions and Operators".
 
     Args:
         previous_hash: Of the entry before; 32 zero bytes for the first.
@@ -120,10 +120,17 @@ def hash_entry(previous_hash: bytes, entry_id: int, fields: Sequence[str | None]
 
     Example:
         >>> hash_entry(bytes(32), 1, ["a", None]).hex()[:8]
-        '44b78df1'
+        '412efa54'
     """
-    written = "".join("-," if value is None else f"{len(value)}:{value}," for value in (str(entry_id), *fields))
+    written = ",".join(_write_literal(value) for value in (str(entry_id), *fields))
     return hashlib.sha256(previous_hash + written.encode()).digest()
+
+
+def _write_literal(value: str | None) -> str:
+    if value is None:
+        return "NULL"
+    quoted = value.replace("'", "''")
+    return "E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else f"'{quoted}'"
 
 
 def verify_chain(engine: Engine, anchors: Iterable[Anchor] = ()) -> ChainReport:

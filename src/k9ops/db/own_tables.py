@@ -150,6 +150,16 @@ schedule = Table(
 `missed` counts the slots that were decided against, `last_missed_slot` is the newest of them.
 """
 
+queue_pause = Table(
+    "queue_pause",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("paused_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("paused_by", Text, nullable=False),
+    Column("reason", Text),
+)
+"""One row for each queue of which no worker begins a run."""
+
 process = Table(
     "process",
     metadata,

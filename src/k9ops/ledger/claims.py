@@ -8,7 +8,6 @@ All moments come from PostgreSQL's clock.
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
@@ -23,24 +22,16 @@ from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.engine import database_errors, execute_alone
 from k9ops.db.storable import make_storable
 from k9ops.errors import DatabaseUnavailable
-from k9ops.ledger.model import RUN_COLUMNS, NewRun, Run
+from k9ops.ledger.model import NewRun, Run
 from k9ops.ledger.requests import insert_run
+from k9ops.ledger.steps import ClaimStep, EndStep, carry_out_claim, carry_out_end
 
 _CHANGING_STATES = frozenset({"succeeded", "partial"})
 
-_CLAIM = f"""
-    UPDATE k9ops.run SET
-        state = 'running', attempt = attempt + 1, path = %(path)s, started_at = coalesce(started_at, now()),
-        lease_owner = %(owner)s, lease_expires_at = now() + make_interval(secs => %(lease_s)s),
-        progress = NULL, message = NULL, error_class = NULL, traceback = NULL
-    WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at <= now()
-      AND (expires_at IS NULL OR started_at IS NOT NULL OR expires_at > now())
-    RETURNING {RUN_COLUMNS}
-"""
-
-# A message that comes before its run is due is spent; the relay sends another when the time has come.
+# A message that comes before its run is due, or while its queue is paused, is spent; the relay sends another when the
+# time has come. No condition asks for the reason: it may have ended since the claim was refused.
 _LEAVE_TO_RELAY = """
-    UPDATE k9ops.run SET sent_at = NULL WHERE id = %(id)s AND state IN ('queued', 'retrying') AND due_at > now()
+    UPDATE k9ops.run SET sent_at = NULL WHERE id = %(id)s AND state IN ('queued', 'retrying')
 """
 
 _RENEW = text("""
@@ -73,9 +64,6 @@ _FINISH = text(
 """
     )
 )
-
-# A run without follow-ups, as most are, ends by one statement.
-_FINISH_ALONE = re.sub(r":(\w+)", r"%(\1)s", _FINISH.text)
 
 # A run whose cancellation was asked for meanwhile ends instead of waiting for another attempt.
 _WAIT_AGAIN = """
@@ -114,7 +102,16 @@ class Claim:
     owner: str
 
 
-def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, path: str) -> Claim | None:
+def claim_run(
+    engine: Engine,
+    run_id: uuid.UUID,
+    *,
+    owner: str,
+    lease_s: float,
+    path: str,
+    token: str | None = None,
+    is_forced: bool = False,
+) -> Claim | None:
     """Claim a run that is due.
 
     Args:
@@ -123,18 +120,24 @@ def claim_run(engine: Engine, run_id: uuid.UUID, *, owner: str, lease_s: float, 
         owner: Name of this process.
         lease_s: How long the claim holds without renewal.
         path: `worker` or `inline`.
+        token: Of this claim: asked for again with the same one, since the answer was lost, it is the same claim.
+        is_forced: Also while the queue is paused: a person wants this run now.
 
     Returns:
-        None when the run is claimed by another, has ended, is not due, or is unknown.
+        None when the run is claimed by another, has ended, is not due, is of a paused queue, or is unknown.
     """
-    claim_owner = f"{owner}/{secrets.token_hex(4)}"
-    values = {"id": run_id, "owner": claim_owner, "lease_s": lease_s, "path": path}
+    step = ClaimStep(run_id, f"{owner}/{token or make_claim_token()}", lease_s, path, is_forced)
     with database_errors():
-        rows = execute_alone(engine, _CLAIM, values)
-        if not rows:
+        run = carry_out_claim(engine, step)
+        if run is None:
             execute_alone(engine, _LEAVE_TO_RELAY, {"id": run_id})
             return None
-    return Claim(Run(*rows[0]), claim_owner)
+    return Claim(run, step.owner)
+
+
+def make_claim_token() -> str:
+    """Return what tells a claim from every other."""
+    return secrets.token_hex(4)
 
 
 def renew_leases(
@@ -190,7 +193,7 @@ def finish_run(
     has_changed = is_audited and state in _CHANGING_STATES
     if not follow_ups and not has_changed:
         with database_errors():
-            return bool(execute_alone(engine, _FINISH_ALONE, _describe_end(claim, values)))
+            return carry_out_end(engine, EndStep(claim.run.id, claim.owner, **_make_storable(values)))
     with database_errors(), engine.begin() as connection:
         if not _give_up(connection, _FINISH, claim, values):
             return False
@@ -252,9 +255,11 @@ def _append_conclusion(connection: Connection, claim: Claim, after: Mapping[str,
 
 
 def _give_up(connection: Connection, statement: Any, claim: Claim, values: Mapping[str, Any]) -> bool:
-    return connection.execute(statement, _describe_end(claim, values)).first() is not None
+    return (
+        connection.execute(statement, {"id": claim.run.id, "owner": claim.owner, **_make_storable(values)}).first()
+        is not None
+    )
 
 
-def _describe_end(claim: Claim, values: Mapping[str, Any]) -> dict[str, Any]:
-    storable = {name: make_storable(value) for name, value in values.items()}
-    return {"id": claim.run.id, "owner": claim.owner, **storable}
+def _make_storable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: make_storable(value) for name, value in values.items()}

@@ -22,6 +22,8 @@ _REASONS = {
     "cancelled": "The run was cancelled.",
 }
 
+_DOUBT_PAUSE_S = 0.05
+
 _current: contextvars.ContextVar[ActiveRun | None] = contextvars.ContextVar("k9ops_active_run", default=None)
 
 
@@ -37,6 +39,7 @@ class ActiveRun:
         claim: The claim.
         soft_limit_s: After this many seconds the job is asked to stop; None is no limit.
         hard_limit_s: After this many seconds an exception ends it; None is no limit.
+        held_until_s: On this process's monotonic clock, no later than the lease runs out; None is for ever.
         on_progress: Told (done, total, unit) at once, in the job's thread.
 
     Attributes:
@@ -49,6 +52,7 @@ class ActiveRun:
         *,
         soft_limit_s: float | None,
         hard_limit_s: float | None = None,
+        held_until_s: float | None = None,
         on_progress: Callable[[int, int, str], None] | None = None,
     ) -> None:
         self.claim = claim
@@ -57,6 +61,7 @@ class ActiveRun:
         self.hard_deadline_s = None if hard_limit_s is None else self.started_monotonic_s + hard_limit_s
         self.stop_requested_s = 0.0
         self.has_ended = False
+        self._held_until_s = held_until_s
         self._stop_reason: str | None = None
         self._progress: dict[str, Any] | None = None
         self._on_progress = on_progress
@@ -69,6 +74,10 @@ class ActiveRun:
                 self._stop_reason = reason
                 self.stop_requested_s = time.monotonic()
 
+    def note_renewal(self, held_until_s: float) -> None:
+        """Learn that the lease holds until then."""
+        self._held_until_s = held_until_s
+
     @property
     def stop_reason(self) -> str | None:
         """Why the job must stop, None while it may go on."""
@@ -77,9 +86,18 @@ class ActiveRun:
         return self._stop_reason
 
     def check_stop(self) -> None:
-        """Raise `RunInterrupted` when the job must stop."""
+        """Raise `RunInterrupted` when the job must stop.
+
+        A process that was stopped or cut off past its lease cannot know whether another holds the run by now. This
+        waits then until the lease is renewed or known to be lost.
+        """
+        while self._is_in_doubt() and self.stop_reason is None:
+            time.sleep(_DOUBT_PAUSE_S)
         if self.stop_reason is not None:
             raise self.as_interruption()
+
+    def _is_in_doubt(self) -> bool:
+        return self._held_until_s is not None and time.monotonic() > self._held_until_s
 
     def as_interruption(self) -> RunInterrupted:
         """Return the error that says why the job must stop."""

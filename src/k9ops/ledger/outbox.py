@@ -1,4 +1,4 @@
-"""The outbox: runs that are due and whose message is missing, or seems to be lost."""
+"""The outbox: runs that are due, of a queue that is not paused, and whose message is missing or seems to be lost."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _TAKE = text(f"""
         SELECT id FROM k9ops.run
         WHERE state IN ('queued', 'retrying') AND due_at <= now()
           AND (expires_at IS NULL OR started_at IS NOT NULL OR expires_at > now())
+          AND NOT EXISTS (SELECT FROM k9ops.queue_pause WHERE queue_pause.queue = run.queue)
           AND (sent_at IS NULL OR :with_resends AND sent_at < now() - make_interval(secs => greatest(
                 CASE WHEN queue = ANY(CAST(:backlogged AS text[])) THEN {_BACKLOG_RESEND_AFTER_S} ELSE 0 END,
                 :resend_after_s * power(2, least(sends, 7) - 1))))

@@ -7,7 +7,9 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, text
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy.exc import OperationalError
 
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
@@ -21,17 +23,23 @@ _FIRST = (datetime(1, 1, 1), uuid.UUID(int=0))  # noqa: DTZ001 (the column has n
 _STOP_POLL_S = 0.2
 
 # Batches follow the index on created_at from a moving floor: a batch that started from the oldest row again would
-# walk over all the dead entries of the batches before it. A row that somebody holds is left for another time. The rows
-# of a batch are locked, so that they are still where they were found: no index is needed to find them again.
-_DELETE_BATCH = text("""
+# walk over all the dead entries of the batches before it. Rows are found again by their place, without an index; one
+# that the application changes in between stays, or is looked at again, as PostgreSQL's version has it.
+_BATCH = """
     WITH batch AS MATERIALIZED (
         SELECT ctid AS place, id, created_at FROM public.notification
         WHERE read AND created_at < :cutoff AND (created_at, id) > (:floor_at, :floor_id)
-        ORDER BY created_at, id LIMIT :batch_rows FOR UPDATE SKIP LOCKED),
-    gone AS (DELETE FROM public.notification WHERE ctid = ANY(ARRAY(SELECT place FROM batch)) RETURNING 1)
+        ORDER BY created_at, id LIMIT :batch_rows {lock}),
+    gone AS (
+        DELETE FROM public.notification
+        WHERE ctid = ANY(ARRAY(SELECT place FROM batch)) AND read AND created_at < :cutoff RETURNING 1)
     SELECT created_at, id, (SELECT count(*) FROM gone) AS deleted FROM batch
     ORDER BY created_at DESC, id DESC LIMIT 1
-""")
+"""
+_DELETE_BATCH = text(_BATCH.format(lock=""))
+# Locking each row before it is deleted would write twice as much, so only a batch with a row that somebody holds does.
+_DELETE_FREE_OF_BATCH = text(_BATCH.format(lock="FOR UPDATE SKIP LOCKED"))
+_WAIT_BRIEFLY = text("SET lock_timeout = '20ms'")
 
 _COUNT = text("SELECT count(*) FROM public.notification WHERE read AND created_at < :cutoff")
 
@@ -85,6 +93,8 @@ def _delete_all(
     deleted = batches = 0
     # Each statement is a transaction of its own, in one round trip to the server.
     with database_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.detach()  # its lock_timeout is for this alone
+        connection.execute(_WAIT_BRIEFLY)
         while True:
             execution.check_stop()
             values = {
@@ -93,13 +103,26 @@ def _delete_all(
                 "floor_id": floor_id,
                 "batch_rows": settings.notification_batch_rows,
             }
-            last = connection.execute(_DELETE_BATCH, values).first()
+            last = _delete_batch(connection, values)
             if last is None:
                 return deleted, batches
             floor_at, floor_id = last.created_at, last.id
             deleted, batches = deleted + last.deleted, batches + 1
             execution.report_progress(deleted, total, "rows")
             _pause(settings.notification_pause_s, execution)
+
+
+def _delete_batch(connection: Connection, values: dict[str, Any]) -> Row[Any] | None:
+    """Delete a batch, without the rows that somebody holds, and return where it ends; None when nothing is left."""
+    try:
+        return connection.execute(_DELETE_BATCH, values).first()
+    except OperationalError as exc:
+        if not isinstance(exc.orig, LockNotAvailable):
+            raise
+    connection.execute(text("RESET lock_timeout"))
+    last = connection.execute(_DELETE_FREE_OF_BATCH, values).first()
+    connection.execute(_WAIT_BRIEFLY)
+    return last
 
 
 def _pause(pause_s: float, execution: Execution) -> None:

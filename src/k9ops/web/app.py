@@ -27,6 +27,8 @@ PAGES: tuple[tuple[str, str, Handler, Role | None], ...] = (
     ("/language", "POST", entrance.choose_language, "viewer"),
     ("/", "GET", overview.show_overview, "viewer"),
     ("/queues", "GET", queues.show_queues, "viewer"),
+    ("/queues/{name}/pause", "POST", queues.pause, "operator"),
+    ("/queues/{name}/resume", "POST", queues.resume, "operator"),
     ("/runs", "GET", runs.show_runs, "viewer"),
     ("/runs/{run_id}", "GET", runs.show_run, "viewer"),
     ("/runs/{run_id}/retry", "POST", runs.retry, "operator"),

@@ -19,6 +19,7 @@ from k9ops.errors import (
     ArtefactNotFound,
     BackupNotFound,
     K9opsError,
+    QueueUnknown,
     ReportUnknown,
     RunNotFound,
     ScheduleUnknown,
@@ -33,7 +34,7 @@ _LOG = get_logger("k9ops.web")
 Handler = Callable[[Visit], Response]
 
 _MAX_FORM_BYTES = 64_000
-_NOT_FOUND = (RunNotFound, BackupNotFound, ArtefactNotFound, ReportUnknown, ScheduleUnknown)
+_NOT_FOUND = (RunNotFound, BackupNotFound, ArtefactNotFound, ReportUnknown, ScheduleUnknown, QueueUnknown)
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

@@ -32,7 +32,7 @@ QUEUES = ["k9_tasks", "schedules", "backups", "reports", "notifications"]
 NOON = datetime(2026, 6, 4, 9, 0, tzinfo=UTC)
 ADMIN, FORMER_ADMIN, HANDLER = (uuid.UUID(int=number) for number in (1, 2, 3))
 
-_CHANGED = ("run", "schedule", "process", "incident", "alert_message", "alert_mute", "watchman")
+_CHANGED = ("run", "schedule", "process", "incident", "alert_message", "alert_mute", "watchman", "queue_pause")
 
 
 class Receiver:

@@ -125,6 +125,52 @@ def everything_but_a_watchman_killed(stage: Stage) -> None:
     stage.wait(minutes=5)
 
 
+def _pause(stage: Stage, queue: str) -> None:
+    stage.sql("INSERT INTO k9ops.queue_pause VALUES (:queue, :now, 'omar', 'The printer is moved.')", queue=queue)
+
+
+def _resume(stage: Stage, queue: str) -> None:
+    stage.sql("DELETE FROM k9ops.queue_pause WHERE queue = :queue", queue=queue)
+    stage.sql(
+        "INSERT INTO k9ops.audit_event (at, actor, action, target_type, target_id)"
+        " VALUES (:now, 'omar', 'resume', 'queue', :queue)",
+        queue=queue,
+    )
+
+
+@incident(*both("queue_paused:schedules"))
+def queue_paused_while_its_worker_is_gone_and_a_slot_waits(stage: Stage) -> None:
+    _pause(stage, "schedules")
+    stage.alive.remove("worker")
+    stage.waits("lock_schedules", "schedules", slot=True, is_sent=False)
+    stage.wait(minutes=60)
+    stage.alive.add("worker")
+    _resume(stage, "schedules")
+    stage.clear("lock_schedules")
+    stage.wait(minutes=10)
+
+
+@incident()
+def queue_paused_for_a_moment(stage: Stage) -> None:
+    _pause(stage, "schedules")
+    stage.wait(minutes=4)
+    _resume(stage, "schedules")
+    stage.wait(minutes=10)
+
+
+@incident("alert queue_paused:reports", "alert queue_unserved:", "recovery queue_unserved:")
+def another_queue_is_unserved_while_one_is_paused(stage: Stage) -> None:
+    _pause(stage, "reports")
+    stage.waits("create_report", "reports")
+    stage.wait(minutes=10)
+    stage.alive.remove("backups")
+    stage.waits("verify_backup", "backups")
+    stage.wait(minutes=10)
+    stage.alive.add("backups")
+    stage.clear("verify_backup")
+    stage.wait(minutes=5)
+
+
 @incident(*both("workers_stuck:"))
 def workers_alive_that_take_nothing(stage: Stage) -> None:
     stage.waits("create_report", "reports")

@@ -34,6 +34,7 @@ def note(broker: K9opsRedisBroker, calls: list[int]) -> dramatiq.Actor[..., Any]
     return note
 
 
+@pytest.mark.usefixtures("no_resend")
 def test_enqueue_runs_records_and_sends_each(
     engine: Engine, broker: K9opsRedisBroker, note: dramatiq.Actor[..., Any], calls: list[int]
 ) -> None:

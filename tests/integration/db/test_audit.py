@@ -34,7 +34,7 @@ def event(number: int) -> AuditEvent:
         action="pause",
         target_type="schedule",
         target_id=str(number),
-        reason="صيانة \x00 \ud800",
+        reason="صيانة \x00 \ud800 O'Neil \\ '\\'",
         before={"paused": False, "weight": 1.50, "big": 10**20, "tiny": 1e-9},
         after={"paused": True, "nested": {"b": [1, None], "a": "ك\x00"}},
         run_id=uuid.uuid4() if number % 2 else None,
@@ -60,7 +60,7 @@ def test_entries_are_read_as_they_were_appended_and_the_chain_is_whole(chain: En
     with chain.begin() as connection:
         newest, *_ = list_events(connection, actor="عمر", target_type="schedule", target_id="2", limit=1)
         assert [item.id for item in list_events(connection, before_id=3)] == [2, 1]
-    assert (newest.id, newest.reason) == (3, "صيانة \ufffd ?")
+    assert (newest.id, newest.reason) == (3, "صيانة \ufffd ? O'Neil \\ '\\'")
     assert newest.before == {"paused": False, "weight": 1.5, "big": 10**20, "tiny": 1e-9}
     report = verify_chain(chain)
     assert (report.entries, report.hash, report.problem) == (3, newest.hash, None)

@@ -1,9 +1,11 @@
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from sqlalchemy import Engine, text
+from tests.processes import DEADLINE_S, wait_for
 
 from k9ops.config.settings import Settings
 from k9ops.db.application_tables import build_metadata
@@ -13,6 +15,7 @@ from k9ops.upkeep.notifications import clean_notifications
 
 SLOT = datetime(2026, 11, 23, 2, tzinfo=UTC)
 RETENTION = timedelta(days=30)
+FIRST = "(SELECT id FROM public.notification ORDER BY id LIMIT 1)"
 
 
 @pytest.fixture
@@ -72,6 +75,26 @@ def test_clean_notifications_leaves_rows_that_somebody_holds(
         assert (outcome.evidence["found"], outcome.evidence["deleted"]) == (20, 16)
     outcome = clean_notifications(small, application, execution=Execution(), slot=SLOT.isoformat())
     assert (outcome.evidence["deleted"], count(application)) == (4, 0)
+
+
+def test_clean_notifications_leaves_a_row_that_becomes_unread_meanwhile(
+    application: Engine, small: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k9ops.upkeep.notifications._WAIT_BRIEFLY", text("SET lock_timeout = '60s'"))
+    add(application, 5, read=True, age=RETENTION * 2)
+    with psycopg.connect(database_url) as other, ThreadPoolExecutor() as pool:
+        other.execute(f"UPDATE public.notification SET read = false WHERE id = {FIRST}")
+        job = pool.submit(clean_notifications, small, application, execution=Execution(), slot=SLOT.isoformat())
+        wait_for(lambda: count_waiting(application))
+        other.commit()
+        assert job.result(DEADLINE_S).evidence["deleted"] == 4
+    assert count(application) == 1
+
+
+def count_waiting(engine: Engine) -> int:
+    with engine.begin() as connection:
+        found: int = connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) or 0
+    return found
 
 
 def test_clean_notifications_is_no_success_when_it_could_delete_nothing(

@@ -11,6 +11,7 @@ from tests.integration.web.conftest import Browser
 
 from k9ops.ledger.claims import claim_run, finish_run
 from k9ops.ledger.model import NewRun, Run
+from k9ops.ledger.queues import read_pauses
 from k9ops.ledger.requests import get_run, record_run
 from k9ops.ledger.slots import read_schedule_states
 from k9ops.web.app import PAGES
@@ -100,6 +101,22 @@ def test_schedule_is_paused_resumed_and_run_now(desk: Desk, enter: Enter) -> Non
     assert (run.job, run.requested_by, run.trigger) == ("canary", "operator", "web")
     assert audited(desk)[0][3] == "to see"
     assert browser.post("/schedules/nothing/run", reason="r").status_code == 404
+
+
+def test_queue_is_paused_and_resumed(desk: Desk, enter: Enter) -> None:
+    browser = enter("operator")
+    assert browser.post("/queues/reports/pause").status_code == 400
+    assert browser.post("/queues/reports/pause", reason=f"moved {XSS}").status_code == 303
+    assert read_pauses(desk.engine)["reports"].paused_by == "operator"
+    assert audited(desk)[0] == ("operator", "pause", "web from testclient", f"moved {XSS}")
+    page = browser.client.get("/queues").text
+    assert "moved &lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert '/queues/reports/resume"' in page
+    assert browser.post("/queues/reports/resume", reason="it is there").status_code == 303
+    assert read_pauses(desk.engine) == {}
+    assert audited(desk)[0][1::2] == ("resume", "it is there")
+    assert browser.post("/queues/nothing/pause", reason="r").status_code == 404
 
 
 def test_backup_and_report_are_asked_for(desk: Desk, enter: Enter) -> None:

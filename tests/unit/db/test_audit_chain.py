@@ -31,12 +31,21 @@ FIVE = make_chain("a", "b", None, "d", "e")
 
 
 def test_hash_entry_is_the_form_that_is_documented() -> None:
-    written = START + "1:7,5:omar:,-,3:كلب,".encode()
-    assert hash_entry(START, 7, ("omar:", None, "كلب")) == hashlib.sha256(written).digest()
+    written = START + r"'7','O''mar',NULL,'كلب',E'a\\''b'".encode()
+    assert hash_entry(START, 7, ("O'mar", None, "كلب", r"a\'b")) == hashlib.sha256(written).digest()
 
 
 def test_hash_entry_tells_values_apart_that_read_the_same_together() -> None:
-    forms = [("ab", "c"), ("a", "bc"), ("abc", ""), ("abc", None), (None, "abc"), ("2:ab,", "c")]
+    forms = [
+        ("ab", "c"),
+        ("a", "bc"),
+        ("abc", ""),
+        ("abc", None),
+        (None, "abc"),
+        ("ab','c",),
+        ("NULL", "abc"),
+        ("", "abc"),
+    ]
     assert len({hash_entry(START, 1, form) for form in forms}) == len(forms)
 
 

@@ -19,6 +19,7 @@ from k9ops.db.engine import get_engine
 from k9ops.errors import RunStateConflict
 from k9ops.ledger.model import Run
 from k9ops.ledger.processes import list_processes
+from k9ops.ledger.queues import read_pauses
 from k9ops.ledger.requests import request_cancel
 
 _CANARY = "canary"
@@ -39,6 +40,10 @@ def check_canaries(settings: Settings, *, timeout_s: float) -> Iterator[Finding]
         DatabaseUnavailable: Nothing could be recorded.
     """
     engine, broker = get_engine(), load_broker()
+    pauses = read_pauses(engine)
+    for pause in pauses.values():
+        words = f"It is paused by {pause.paused_by}: {pause.reason or 'no reason given'}."
+        yield Finding(f"queue {pause.queue}", "warn", words, f"`k9ops queue resume {pause.queue}` lets its runs begin.")
     requester, ends_at_s = name_requester(), time.monotonic() + timeout_s
     asked = {
         queue: enqueue_run(
@@ -51,7 +56,7 @@ def check_canaries(settings: Settings, *, timeout_s: float) -> Iterator[Finding]
             requested_by=requester,
             queue=queue,
         )
-        for queue in sorted(broker.get_declared_queues())
+        for queue in sorted(broker.get_declared_queues() - pauses.keys())
     }
     clocks: dict[str, float] = {}
     for queue, item in asked.items():

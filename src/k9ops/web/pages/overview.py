@@ -12,6 +12,7 @@ from starlette.responses import Response
 from k9ops.backups.application import read_wishes
 from k9ops.backups.catalogue import list_backups
 from k9ops.ledger.processes import list_processes
+from k9ops.ledger.queues import read_pauses
 from k9ops.ledger.requests import list_runs
 from k9ops.periodic.looking import look_at_schedules
 from k9ops.web.visit import Desk, Visit
@@ -67,6 +68,8 @@ def gather(desk: Desk) -> dict[str, Any]:
     served = {queue for item in processes for queue in item.queues}
     for queue in sorted(desk.broker.get_declared_queues() - served):
         worries.append(Worry("fail", "No worker serves the queue %(queue)s.", {"queue": queue}, "/queues"))
+    for queue in read_pauses(desk.engine):
+        worries.append(Worry("warn", "The queue %(queue)s is paused.", {"queue": queue}, "/queues"))
     if not any(item.kind == "scheduler" for item in processes):
         worries.append(Worry("fail", "No scheduler runs.", {}, "/queues"))
     for view in schedules:

@@ -6,9 +6,11 @@ from typing import Any
 
 from starlette.responses import Response
 
+from k9ops.broker.inspection import find_queue
 from k9ops.broker.queue_messages import QueueMessages
 from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.processes import list_processes
+from k9ops.ledger.queues import pause_queue, read_pauses, resume_queue
 from k9ops.ledger.requests import list_runs
 from k9ops.ledger.statistics import QueueRuns, summarise_queues
 from k9ops.web.health import read_messages
@@ -20,6 +22,20 @@ def show_queues(visit: Visit) -> Response:
     return visit.render("queues.html", **gather(visit.desk))
 
 
+def pause(visit: Visit) -> Response:
+    """Let no worker begin another run of a queue."""
+    queue, reason = _find(visit), visit.reason()
+    pause_queue(visit.desk.engine, queue, paused_by=visit.person, origin=visit.origin, reason=reason)
+    return visit.go("/queues", done="queue_paused")
+
+
+def resume(visit: Visit) -> Response:
+    """Let the runs of a queue begin again."""
+    queue, reason = _find(visit), visit.reason()
+    resume_queue(visit.desk.engine, queue, resumed_by=visit.person, origin=visit.origin, reason=reason)
+    return visit.go("/queues", done="queue_resumed")
+
+
 def gather(desk: Desk) -> dict[str, Any]:
     """Return what the page shows, the same for everybody."""
     runs = summarise_queues(desk.engine)
@@ -27,7 +43,8 @@ def gather(desk: Desk) -> dict[str, Any]:
         messages = {item.queue: item for item in read_messages(desk)}
     except BrokerUnavailable:
         messages = {}
-    names = sorted({*desk.broker.get_declared_queues(), *runs})
+    pauses = read_pauses(desk.engine)
+    names = sorted({*desk.broker.get_declared_queues(), *runs, *pauses})
     processes = list_processes(desk.engine)
     served = {queue for item in processes if not item.is_silent for queue in item.queues}
     return {
@@ -36,6 +53,11 @@ def gather(desk: Desk) -> dict[str, Any]:
             (name, messages.get(name, QueueMessages(name, 0, 0, 0, 0)), runs.get(name, QueueRuns(name)), name in served)
             for name in names
         ],
+        "pauses": pauses,
         "processes": processes,
         "running": list_runs(desk.engine, states=("running",), limit=100),
     }
+
+
+def _find(visit: Visit) -> str:
+    return find_queue(visit.desk.engine, visit.desk.broker, visit.request.path_params["name"])

@@ -1,0 +1,23 @@
+"""What people steer: queues that are paused."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create table `queue_pause`."""
+    op.create_table(
+        "queue_pause",
+        sa.Column("queue", sa.Text, primary_key=True),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column("paused_by", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text),
+        schema="k9ops",
+    )

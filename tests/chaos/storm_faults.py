@@ -1,0 +1,274 @@
+"""The faults of a storm. Each is over when its function returns, but what it has broken stays broken."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+
+import dramatiq
+import psycopg
+from dramatiq.brokers.redis import RedisBroker
+from tests.chaos.proxy import Proxy
+from tests.chaos.storm import LEASE_S, Storm
+from tests.processes import wait_for
+
+_PAUSED_S = 2.5  # longer than a socket's time-out, which is 1 s in a storm
+_SHORT_S = 1.5
+_LOSS_S = 20
+_SENT_BY_OLDER = 10
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault.
+
+    Attributes:
+        kind: Faults of one kind never happen at the same time, and `alone` ones beside no other.
+        happen: Does it.
+    """
+
+    kind: str
+    happen: Callable[[Storm, random.Random], None]
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def _fault(kind: str) -> Callable[[Callable[[Storm, random.Random], None]], Callable[[Storm, random.Random], None]]:
+    def register(function: Callable[[Storm, random.Random], None]) -> Callable[[Storm, random.Random], None]:
+        FAULTS[function.__name__.lstrip("_").replace("_", " ")] = Fault(kind, function)
+        return function
+
+    return register
+
+
+def _last(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+@_fault("processes")
+def _worker_killed(storm: Storm, chance: random.Random) -> None:
+    chance.choice(storm.workers).send(signal.SIGKILL)
+
+
+@_fault("processes")
+def _process_of_a_worker_killed(storm: Storm, chance: random.Random) -> None:
+    for pid in chance.choice(storm.workers).children():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@_fault("processes")
+def _both_workers_killed(storm: Storm, chance: random.Random) -> None:
+    for worker in storm.workers:
+        worker.send(signal.SIGKILL)
+
+
+@_fault("processes")
+def _scheduler_killed(storm: Storm, chance: random.Random) -> None:
+    storm.fleet.members["scheduler"].send(signal.SIGKILL)
+
+
+@_fault("processes")
+def _producer_killed(storm: Storm, chance: random.Random) -> None:
+    storm.fleet.members["producer"].send(signal.SIGKILL)
+
+
+@_fault("processes")
+def _worker_asked_to_end(storm: Storm, chance: random.Random) -> None:
+    worker = chance.choice(storm.workers)
+    starts = worker.starts
+    worker.ask_to_end()
+    wait_for(lambda: worker.starts > starts, deadline_s=120)
+
+
+@_fault("processes")
+def _everything_asked_to_end(storm: Storm, chance: random.Random) -> None:
+    before = {name: member.starts for name, member in storm.fleet.members.items()}
+    for member in storm.fleet.members.values():
+        member.ask_to_end()
+    wait_for(lambda: all(storm.fleet.members[name].starts > starts for name, starts in before.items()), 120)
+
+
+@_fault("processes")
+def _worker_stopped_past_its_lease(storm: Storm, chance: random.Random) -> None:
+    worker = chance.choice(storm.workers)
+    worker.send(signal.SIGSTOP)
+    _last(LEASE_S * 2)
+    worker.send(signal.SIGCONT)
+
+
+@_fault("processes")
+def _job_that_kills_its_worker(storm: Storm, chance: random.Random) -> None:
+    storm.ask_for("kill_worker", {"number": 0})
+
+
+@_fault("redis")
+def _redis_killed(storm: Storm, chance: random.Random) -> None:
+    storm.redis.kill()
+    _last(chance.uniform(0, _SHORT_S))
+    storm.redis.start()
+
+
+@_fault("redis")
+def _redis_lost_its_data(storm: Storm, chance: random.Random) -> None:
+    storm.redis.kill()
+    storm.redis.forget()
+    storm.redis.start()
+
+
+@_fault("redis")
+def _redis_stopped(storm: Storm, chance: random.Random) -> None:
+    storm.redis.send_signal(signal.SIGSTOP)
+    _last(_PAUSED_S)
+    storm.redis.send_signal(signal.SIGCONT)
+
+
+@_fault("redis")
+def _redis_paused(storm: Storm, chance: random.Random) -> None:
+    storm.redis.ask("CLIENT", "PAUSE", int(_PAUSED_S * 1000), "ALL")
+    _last(_PAUSED_S)
+
+
+@_fault("redis")
+def _redis_full(storm: Storm, chance: random.Random) -> None:
+    storm.redis.ask("CONFIG", "SET", "maxmemory", "1")
+    _last(_SHORT_S)
+    storm.redis.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+@_fault("redis")
+def _redis_read_only(storm: Storm, chance: random.Random) -> None:
+    storm.redis.ask("REPLICAOF", "127.0.0.1", "1")
+    _last(_SHORT_S)
+    storm.redis.ask("REPLICAOF", "NO", "ONE")
+
+
+@_fault("postgres")
+def _postgres_restarted(storm: Storm, chance: random.Random) -> None:
+    storm.restart_postgres(signal.SIGINT)
+
+
+@_fault("postgres")
+def _postgres_crashed(storm: Storm, chance: random.Random) -> None:
+    storm.restart_postgres(signal.SIGQUIT)
+
+
+@_fault("postgres")
+def _sessions_terminated(storm: Storm, chance: random.Random) -> None:
+    storm.postgres.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'k9ops%'")
+
+
+@_fault("postgres")
+def _too_many_connections(storm: Storm, chance: random.Random) -> None:
+    _sessions_terminated(storm, chance)
+    with ExitStack() as taken:
+        with suppress(psycopg.OperationalError):
+            while True:
+                taken.enter_context(psycopg.connect(storm.postgres.url))
+        _last(_SHORT_S)
+
+
+@_fault("postgres")
+def _postgres_read_only(storm: Storm, chance: random.Random) -> None:
+    storm.postgres.ask("ALTER SYSTEM SET default_transaction_read_only = on")
+    storm.postgres.ask("SELECT pg_reload_conf()")
+    _last(_SHORT_S)
+    storm.postgres.ask("ALTER SYSTEM RESET default_transaction_read_only")
+    storm.postgres.ask("SELECT pg_reload_conf()")
+
+
+@_fault("postgres")
+def _clock_jumped_over_the_leases(storm: Storm, chance: random.Random) -> None:
+    storm.postgres.ask("INSERT INTO storm.jump VALUES (now())")
+    storm.postgres.ask(
+        "UPDATE k9ops.run SET lease_expires_at = lease_expires_at - interval '1 hour' WHERE state = 'running'"
+    )
+
+
+@_fault("network")
+def _connections_to_redis_cut(storm: Storm, chance: random.Random) -> None:
+    for proxy in storm.redis_proxies:
+        proxy.cut()
+
+
+@_fault("network")
+def _connections_to_postgres_cut(storm: Storm, chance: random.Random) -> None:
+    for proxy in storm.postgres_proxies:
+        proxy.cut()
+
+
+@_fault("network")
+def _half_of_the_processes_cut_off(storm: Storm, chance: random.Random) -> None:
+    half = chance.randrange(2)
+    proxies = (storm.redis_proxies[half], storm.postgres_proxies[half])
+    for proxy in proxies:
+        proxy.is_refusing = True
+        proxy.cut()
+    _last(_PAUSED_S * 2)
+    for proxy in proxies:
+        proxy.is_refusing = False
+
+
+@_fault("network")
+def _reply_of_a_fetch_lost(storm: Storm, chance: random.Random) -> None:
+    _lose_replies(storm.redis_proxies, b"\r\nfetch\r\n")
+
+
+@_fault("network")
+def _reply_of_an_enqueue_lost(storm: Storm, chance: random.Random) -> None:
+    _lose_replies(storm.redis_proxies, b"\r\nHSET\r\n")
+
+
+@_fault("network")
+def _reply_of_postgres_lost(storm: Storm, chance: random.Random) -> None:
+    _lose_replies(storm.postgres_proxies, b"")
+
+
+@_fault("network")
+def _network_slow(storm: Storm, chance: random.Random) -> None:
+    proxies = [*storm.redis_proxies, *storm.postgres_proxies]
+    for proxy in proxies:
+        proxy.delay_s = 0.1
+    _last(_PAUSED_S)
+    for proxy in proxies:
+        proxy.delay_s = 0.0
+
+
+@_fault("alone")
+def _messages_of_an_older_worker(storm: Storm, chance: random.Random) -> None:
+    """Send what Dramatiq sends by itself: a worker records such a run when its message arrives."""
+    broker = RedisBroker(url=f"redis://127.0.0.1:{storm.redis.port}/1", middleware=[])
+    try:
+        messages = [
+            dramatiq.Message(
+                queue_name="storm", actor_name="count_quickly", args=(), kwargs={"number": number}, options={}
+            )
+            for number in range(_SENT_BY_OLDER)
+        ]
+        for message in messages:
+            broker.enqueue(message)
+        ids = [message.message_id for message in messages]
+        query = "SELECT count(*) FROM k9ops.run WHERE id = ANY(%s) AND state = 'succeeded'"
+        wait_for(lambda: storm.postgres.ask(query, [ids])[0][0] == _SENT_BY_OLDER)
+    finally:
+        broker.client.close()
+
+
+def _lose_replies(proxies: list[Proxy], marker: bytes) -> None:
+    for proxy in proxies:
+        before = proxy.lost_replies
+        proxy.lose_replies(marker, 2)
+        with suppress(AssertionError):  # nothing of the kind may be asked while something else is broken
+            wait_for(partial(_has_lost, proxy, before), deadline_s=_LOSS_S)
+        proxy.lose_replies(b"", 0)
+
+
+def _has_lost(proxy: Proxy, before: int) -> bool:
+    return proxy.lost_replies > before
