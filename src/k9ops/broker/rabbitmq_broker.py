@@ -152,14 +152,14 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         def publish(channel: Channel) -> None:
             for queue in {q_name(queue) for queue, _ in messages} & self.queues_pending:
                 self._make_queue(channel, queue)
-            for queue, body in messages:
-                properties = pika.BasicProperties(delivery_mode=2)
+            left = messages if len(messages) == 1 else _publish_together(channel, messages)
+            for queue, body in left:
                 try:
-                    channel.basic_publish("", queue, body, properties, mandatory=True)
+                    _publish_one(channel, queue, body)
                 except pika.exceptions.UnroutableError:
                     # It was deleted since: it is made again, for this message too.
                     self._make_queue(channel, q_name(queue))
-                    channel.basic_publish("", queue, body, properties, mandatory=True)
+                    _publish_one(channel, queue, body)
 
         self._link.call(publish, timeout_s=timeout_s)
 
@@ -200,6 +200,27 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         for tag in tags:
             channel.basic_nack(tag, requeue=True)
         return letters
+
+
+def _publish_one(channel: Channel, queue: str, body: bytes) -> None:
+    channel.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2), mandatory=True)
+
+
+def _publish_together(channel: Channel, messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """Publish in one transaction, whose end RabbitMQ confirms when it has all; return what has no queue.
+
+    Each by itself would cost a round trip and a wait for the disk.
+    """
+    returned: list[tuple[str, bytes]] = []
+    together = channel.connection.channel()
+    together.add_on_return_callback(lambda _, method, properties, body: returned.append((method.routing_key, body)))
+    together.tx_select()
+    for queue, body in messages:
+        _publish_one(together, queue, body)
+    together.tx_commit()
+    channel.connection.process_data_events(0)
+    together.close()
+    return returned
 
 
 def read_version(channel: Channel) -> str:

@@ -228,6 +228,10 @@ def test_queue_that_was_deleted_is_made_again_for_the_next_message(
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_server.url)) as connection:
         connection.channel().queue_delete(queue)
     kept = send(engine, broker, job)
-    assert get_run(engine, kept).sent_at is not None
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq_server.url)) as connection:
+        connection.channel().queue_delete(queue)
+    together = [item.run_id for item in enqueue_runs(engine, broker, job, [{}] * 3)]
+    wait_for(lambda: count_messages(broker, [queue])[0].waiting == 3)
+    assert all(get_run(engine, run_id).sent_at is not None for run_id in (kept, *together))
     with working(broker):
-        assert wait_for_end(engine, kept).state == "succeeded"
+        assert {wait_for_end(engine, run_id).state for run_id in (kept, *together)} == {"succeeded"}
