@@ -32,7 +32,8 @@ _CARRY_OUT = f"""
         RETURNING run.id),
     claimed AS (
         UPDATE k9ops.run SET
-            state = 'running', attempt = attempt + CAST(run.state <> 'running' AS int), path = steps -> run.id::text ->> 'path',
+            state = 'running', attempt = attempt + CAST(run.state <> 'running' AS int),
+            path = steps -> run.id::text ->> 'path',
             started_at = coalesce(started_at, now()), lease_owner = steps -> run.id::text ->> 'owner',
             lease_expires_at = now() + make_interval(secs => CAST(steps -> run.id::text ->> 'lease_s' AS float8)),
             progress = NULL, message = NULL, error_class = NULL, traceback = NULL
