@@ -86,7 +86,7 @@ def test_worker_takes_as_many_jobs_as_before_after_a_thousand_that_met_their_lim
     limited = [NewRun(job=jobs[n % 3], queue="limits", params={"number": n}) for n in range(LIMITED)]
     params = {"folder": str(tmp_path), "count": THREADS}
     meeting = [NewRun(job="meet", queue="limits", params={**params, "number": n}) for n in range(THREADS)]
-    with worker_process("tests.chaos.limited_worker", environment, threads=THREADS) as worker:
+    with worker_process("tests.chaos.limiting_worker", environment, threads=THREADS) as worker:
         with engine.begin() as connection:
             insert_runs(connection, limited, is_sent=False)
         wait_for(lambda: not list_runs(engine, states=OPEN, limit=1), deadline_s=180)
