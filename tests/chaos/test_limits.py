@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,13 @@ import pytest
 from sqlalchemy import Engine
 from tests.processes import DEADLINE_S, wait_for, worker_process
 
+from k9ops.ledger.batches import insert_runs
 from k9ops.ledger.model import NewRun, Run
-from k9ops.ledger.requests import get_run, record_run, request_cancel
+from k9ops.ledger.requests import get_run, list_runs, record_run, request_cancel
+from k9ops.process_tree import find_descendants
 
+LIMITED, THREADS = 1_000, 48
+OPEN = ("queued", "running", "retrying")
 _EXIT_CODE = 75
 
 
@@ -72,3 +77,28 @@ def test_job_that_ignores_its_cancellation_ends_as_cancelled(
     assert (run.state, run.message) == (
         "cancelled", "The run was cancelled. It did not stop, and its process was ended.",
     )  # fmt: skip
+
+
+def test_worker_takes_as_many_jobs_as_before_after_a_thousand_that_met_their_limit(
+    engine: Engine, environment: dict[str, str], tmp_path: Path
+) -> None:
+    jobs = ("heed_soft_limit", "ignore_soft_limit", "wait_for_child")
+    limited = [NewRun(job=jobs[n % 3], queue="limits", params={"number": n}) for n in range(LIMITED)]
+    params = {"folder": str(tmp_path), "count": THREADS}
+    meeting = [NewRun(job="meet", queue="limits", params={**params, "number": n}) for n in range(THREADS)]
+    with worker_process("tests.chaos.limiting_worker", environment, threads=THREADS) as worker:
+        with engine.begin() as connection:
+            insert_runs(connection, limited, is_sent=False)
+        wait_for(lambda: not list_runs(engine, states=OPEN, limit=1), deadline_s=180)
+        with engine.begin() as connection:
+            insert_runs(connection, meeting, is_sent=False)
+        wait_for(lambda: not list_runs(engine, states=OPEN, limit=1), deadline_s=90)
+        wait_for(lambda: not any(process.name == "sleep" for process in find_descendants(worker.pid)))
+        assert worker.poll() is None
+    ended = Counter((run.job, run.state, run.error_class, run.attempt) for run in list_runs(engine, limit=LIMITED * 2))
+    assert ended == {
+        ("heed_soft_limit", "failed", "RunInterrupted", 1): 334,
+        ("ignore_soft_limit", "failed", "TimeLimitExceeded", 1): 333,
+        ("wait_for_child", "failed", "RunInterrupted", 1): 333,
+        ("meet", "succeeded", None, 1): THREADS,
+    }
