@@ -1,4 +1,4 @@
-"""What people steer: queues that are paused."""
+"""What people steer: queues that are paused, and runs that they have looked after."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create table `queue_pause`."""
+    """Create table `queue_pause`, and a column of `run`."""
     op.create_table(
         "queue_pause",
         sa.Column("queue", sa.Text, primary_key=True),
@@ -21,3 +21,4 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text),
         schema="k9ops",
     )
+    op.add_column("run", sa.Column("acknowledged_at", sa.DateTime(timezone=True)), schema="k9ops")
