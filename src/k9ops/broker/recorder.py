@@ -196,7 +196,14 @@ class RunRecorder(dramatiq.Middleware):
         if RECORDED_OPTION not in message.options:
             record_run(get_engine(), self._describe_message(broker, message, None), is_sent=True)
         claim = claim_run(get_engine(), run_id, owner=self._owner, lease_s=self._settings.lease_s, path="worker")
-        return ActiveRun(claim, soft_limit_s=job.soft_limit_s, hard_limit_s=job.hard_limit_s) if claim else None
+        if claim is None:
+            return None
+        return ActiveRun(
+            claim,
+            soft_limit_s=job.soft_limit_s,
+            hard_limit_s=job.hard_limit_s,
+            private_params=job.private_params,
+        )
 
     def _describe_message(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any] | dramatiq.MessageProxy, delay: int | None

@@ -168,9 +168,13 @@ def test_stored_text_is_never_markup(desk: Desk, enter: Enter) -> None:
     browser.post(f"/runs/{child.id}/cancel", reason=XSS)
     with desk.engine.begin() as connection:
         connection.execute(
-            text("UPDATE k9ops.run SET evidence = CAST(:e AS jsonb), history = CAST(:h AS jsonb) WHERE id = :id"),
+            text(
+                "UPDATE k9ops.run SET evidence = CAST(:e AS jsonb), history = CAST(:h AS jsonb), log = CAST(:l AS jsonb)"
+                " WHERE id = :id"
+            ),
             {
                 "e": json.dumps({XSS: [XSS], "artefact_id": XSS}),
+                "l": json.dumps([{"event": XSS, "at": XSS, "level": XSS, "attempt": XSS, XSS: XSS}]),
                 "h": json.dumps([{"outcome": XSS, "message": XSS, "worker": XSS}]),
                 "id": run.id,
             },
@@ -189,6 +193,9 @@ def test_stored_text_is_never_markup(desk: Desk, enter: Enter) -> None:
         assert page.status_code == 200
         assert "<script>alert" not in page.text
         assert "<img" not in page.text
+    assert (
+        "&lt;script&gt;alert(&#39;كلب&#39;)&lt;/script&gt;&#34;&#39;&gt;" in browser.client.get(f"/runs/{run.id}").text
+    )
     page = browser.client.get("/runs", params={"words": XSS, "job": XSS, "state": XSS, "period": XSS})
     assert "<script>alert" not in page.text
     assert "<img" not in browser.client.get("/audit", params={"actor": XSS, "action": XSS}).text

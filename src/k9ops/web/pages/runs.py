@@ -15,8 +15,10 @@ from k9ops.broker.jobs import describe_job, find_actor
 from k9ops.db.own_tables import RUN_STATES
 from k9ops.errors import JobUnknown, ParamsInvalid, RunNotFound
 from k9ops.ledger.browsing import RunFilter, read_run_page
+from k9ops.ledger.chain import read_chain
 from k9ops.ledger.model import Run
-from k9ops.ledger.requests import get_run, list_runs, request_cancel, request_retry
+from k9ops.ledger.requests import get_run, request_cancel, request_retry
+from k9ops.ledger.run_log import read_log
 from k9ops.ledger.selections import POSSIBLE_STATES, change_selected, select_run
 from k9ops.web.visit import Desk, Visit
 
@@ -52,19 +54,15 @@ def show_runs(visit: Visit) -> Response:
 def show_run(visit: Visit) -> Response:
     """Show one run."""
     engine, run = visit.desk.engine, _find(visit)
-    parent = None
-    if run.parent_id is not None:
-        try:
-            parent = get_run(engine, run.parent_id)
-        except RunNotFound:
-            parent = None  # pruned
+    chain = read_chain(engine, run.id)
     return visit.render(
         "run.html",
         run=run,
         params=_to_lines(mask_params(visit.desk, run)),
         evidence=_to_lines(run.evidence or {}),
-        parent=parent,
-        follow_ups=list(reversed(list_runs(engine, parent_id=run.id))),
+        attempts=[item | {"ended_at": _read_ended_at(item)} for item in run.history],
+        log=[_to_log_line(line) for line in read_log(engine, run.id)],
+        chain=chain if len(chain) > 1 else [],
         can_retry=run.state in POSSIBLE_STATES["retry"],
         can_discard=run.state in ENDED_WRONG and run.acknowledged_at is None,
     )
@@ -135,6 +133,19 @@ def _read_place(visit: Visit, text: str | None) -> tuple[datetime, uuid.UUID] | 
     except ValueError:
         raise ParamsInvalid(visit.speech.say("There is no such page.")) from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)), identity
+
+
+def _read_ended_at(attempt: Mapping[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(attempt.get("ended_at")))
+    except ValueError:
+        return None
+
+
+def _to_log_line(line: Mapping[str, Any]) -> dict[str, str]:
+    head = {name: str(line.get(name, "")) for name in ("at", "level", "event", "attempt")}
+    fields = [f"{name}={value}" for name, value in line.items() if name not in head]
+    return head | {"fields": " ".join(fields)}
 
 
 def _to_lines(values: Mapping[str, Any]) -> list[tuple[str, str]]:
