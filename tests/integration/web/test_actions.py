@@ -168,10 +168,10 @@ def test_stored_text_is_never_markup(desk: Desk, enter: Enter) -> None:
     browser.post(f"/runs/{child.id}/cancel", reason=XSS)
     with desk.engine.begin() as connection:
         connection.execute(
-            text(
-                "UPDATE k9ops.run SET evidence = CAST(:e AS jsonb), history = CAST(:h AS jsonb), log = CAST(:l AS jsonb)"
-                " WHERE id = :id"
-            ),
+            text("""
+                UPDATE k9ops.run SET evidence = CAST(:e AS jsonb), history = CAST(:h AS jsonb), log = CAST(:l AS jsonb)
+                WHERE id = :id
+            """),
             {
                 "e": json.dumps({XSS: [XSS], "artefact_id": XSS}),
                 "l": json.dumps([{"event": XSS, "at": XSS, "level": XSS, "attempt": XSS, XSS: XSS}]),
