@@ -96,7 +96,12 @@ def _slots_late(situation: Situation, settings: Settings) -> Iterator[tuple[str,
 def _runs_failed(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:
     for job, runs in sorted(situation.history.items()):
         newest = next((run for run in runs if run.state not in ("cancelled",)), None)
-        if newest is None or newest.state not in ("failed", "expired", "partial") or job in _ROUTINE_JOBS:
+        if (
+            newest is None
+            or newest.is_acknowledged
+            or newest.state not in ("failed", "expired", "partial")
+            or job in _ROUTINE_JOBS
+        ):
             continue
         words = {"failed": "failed", "expired": "was not started in time", "partial": "ended with a part undone"}
         yield job, f"{job} {words[newest.state]}: {newest.message or newest.error_class or 'no reason is known'}"

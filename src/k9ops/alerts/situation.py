@@ -25,7 +25,8 @@ _HISTORY = text("""
         SELECT (SELECT job FROM k9ops.run WHERE finished_at IS NOT NULL AND job > jobs.job ORDER BY job LIMIT 1)
         FROM jobs WHERE jobs.job IS NOT NULL)
     SELECT recent.* FROM jobs CROSS JOIN LATERAL (
-        SELECT job, queue, state, slot, started_at, finished_at, message, error_class, evidence, trigger FROM k9ops.run
+        SELECT job, queue, state, slot, started_at, finished_at, message, error_class, evidence, trigger,
+               acknowledged_at FROM k9ops.run
         WHERE run.job = jobs.job AND finished_at IS NOT NULL AND finished_at <= :now
         ORDER BY finished_at DESC LIMIT :remembered) AS recent
 """)
@@ -78,6 +79,7 @@ class EndedRun:
         message: For a person.
         error_class: Of what made it fail.
         evidence: What it proved.
+        is_acknowledged: Whether a person has looked after it.
     """
 
     state: str
@@ -87,6 +89,7 @@ class EndedRun:
     message: str | None = None
     error_class: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    is_acknowledged: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,7 @@ def read_situation(
                 message=row.message,
                 error_class=row.error_class,
                 evidence=row.evidence or {},
+                is_acknowledged=row.acknowledged_at is not None,
             )
         )
     processes = connection.execute(_PROCESSES, at).all()

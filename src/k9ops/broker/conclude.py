@@ -64,10 +64,11 @@ def record_conclusion(engine: Engine, broker: dramatiq.Broker, active: ActiveRun
 
 def _write(engine: Engine, broker: dramatiq.Broker, active: ActiveRun, conclusion: Conclusion) -> bool:
     claim = active.claim
+    log, _ = active.log.pending()
     if conclusion.action == "abandon":
         return False
     if conclusion.action == "put_back":
-        return put_back_run(engine, claim, message=conclusion.message)
+        return put_back_run(engine, claim, message=conclusion.message, log=log)
     if conclusion.action == "retry":
         return retry_run(
             engine,
@@ -77,6 +78,7 @@ def _write(engine: Engine, broker: dramatiq.Broker, active: ActiveRun, conclusio
             message=conclusion.message,
             error_class=conclusion.error_class or "",
             traceback=conclusion.traceback,
+            log=log,
         )
     outcome = conclusion.outcome
     return finish_run(
@@ -92,6 +94,7 @@ def _write(engine: Engine, broker: dramatiq.Broker, active: ActiveRun, conclusio
             for position, item in enumerate(outcome.follow_ups if outcome else ())
         ],
         is_audited=describe_job(find_actor(broker, claim.run.job)).is_audited,
+        log=log,
     )
 
 

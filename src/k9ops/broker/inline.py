@@ -100,7 +100,13 @@ def execute_inline(
         raise RunStateConflict(f"Run {run_id} is {state}: it cannot be started here.", state=state)
     actor = broker.get_actor(claim.run.job)
     job = describe_job(actor)
-    active = ActiveRun(claim, soft_limit_s=job.soft_limit_s, held_until_s=held_until_s, on_progress=on_progress)
+    active = ActiveRun(
+        claim,
+        soft_limit_s=job.soft_limit_s,
+        held_until_s=held_until_s,
+        on_progress=on_progress,
+        private_params=job.private_params,
+    )
     keeper = Keeper(settings, broker=None)
     keeper.add(active)
     keeper.start()

@@ -18,6 +18,7 @@ from k9ops.db.engine import get_engine
 from k9ops.errors import BrokerUnavailable, DatabaseUnavailable
 from k9ops.ledger.claims import renew_leases
 from k9ops.ledger.execution import ActiveRun
+from k9ops.ledger.run_log import store_logs
 
 _LOG = get_logger("k9ops.broker")
 
@@ -81,6 +82,7 @@ class Keeper(threading.Thread):
                     self._overdue.look_after(self._snapshot())
                 is_renewal_due = time.monotonic() >= next_renewal_s
                 self._renew(also_without_progress=is_renewal_due)
+                self._store_logs()
                 if is_renewal_due:
                     next_renewal_s = time.monotonic() + self._settings.lease_s * _RENEWAL_PART
                     self._report_alive()
@@ -126,6 +128,15 @@ class Keeper(threading.Thread):
             active.note_renewal(held_until_s)
             if is_cancelled:
                 active.request_stop("cancelled")
+
+    def _store_logs(self) -> None:
+        pending = [(active, *active.log.pending()) for active in self._snapshot() if not active.has_ended]
+        chosen = [item for item in pending if item[1]]
+        if not chosen:
+            return
+        store_logs(get_engine(), [(active.claim.run.id, active.claim.owner, lines) for active, lines, _ in chosen])
+        for active, _, number in chosen:
+            active.log.forget(number)
 
     def _report_alive(self) -> None:
         """Report; whatever is wrong with that must not keep lost runs from being rescued."""

@@ -202,7 +202,13 @@ class RunRecorder(dramatiq.Middleware):
         claim = claim_run(get_engine(), run_id, owner=self._owner, lease_s=lease_s, path="worker", token=token)
         if claim is None:
             return None
-        return ActiveRun(claim, soft_limit_s=job.soft_limit_s, hard_limit_s=job.hard_limit_s, held_until_s=held_until_s)
+        return ActiveRun(
+            claim,
+            soft_limit_s=job.soft_limit_s,
+            hard_limit_s=job.hard_limit_s,
+            held_until_s=held_until_s,
+            private_params=job.private_params,
+        )
 
     def _describe_message(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any] | dramatiq.MessageProxy, delay: int | None

@@ -19,8 +19,8 @@ from k9ops.alerts.watchman import Watchman
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.names import Reason
 from k9ops.cli.output import JsonFlag, format_moment, print_json, print_remark, print_table, print_text, style_state
-from k9ops.cli.runs import parse_since
 from k9ops.cli.session import name_here, name_requester, open_settings
+from k9ops.cli.since import parse_since
 from k9ops.config.logging import configure_logging
 from k9ops.config.settings import get_settings
 from k9ops.db.audit import AuditEvent, append_event

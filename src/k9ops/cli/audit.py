@@ -12,8 +12,8 @@ import typer
 from k9ops.backups.anchors import list_anchors
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.output import JsonFlag, format_moment, print_json, print_remark, print_table, print_text
-from k9ops.cli.runs import parse_since
 from k9ops.cli.session import open_settings
+from k9ops.cli.since import parse_since
 from k9ops.db.audit import RecordedEvent, list_events
 from k9ops.db.audit_chain import ChainReport, verify_chain
 from k9ops.db.engine import database_errors, get_engine

@@ -28,8 +28,8 @@ from k9ops.cli.output import (
     style_state,
 )
 from k9ops.cli.run_view import SHORT_ID
-from k9ops.cli.runs import parse_since
 from k9ops.cli.session import open_settings
+from k9ops.cli.since import parse_since
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
 from k9ops.ledger.model import Run
@@ -238,7 +238,7 @@ def stats(
 def dead(limit: Limit = _LIMIT, as_json: JsonFlag = False) -> None:
     """List failed runs of the ledger, newest first, and dead letters of the broker."""
     settings = open_settings()
-    runs = list_runs(get_engine(), states=("failed",), limit=limit)
+    runs = list_runs(get_engine(), states=("failed",), also_acknowledged=False, limit=limit)
     broker = build_broker(settings)
     letters = list_dead_letters(broker, sorted(load_broker().get_declared_queues()), limit=limit)
     broker.close()

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.text import Text
 
 from k9ops.cli.output import output_console, print_remark
-from k9ops.cli.runs import parse_since
 from k9ops.cli.session import open_settings
+from k9ops.cli.since import parse_since
 from k9ops.errors import ParamsInvalid
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")

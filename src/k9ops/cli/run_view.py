@@ -23,6 +23,7 @@ from k9ops.cli.output import (
 from k9ops.ledger.model import Run
 
 SHORT_ID = 8
+LINE_HEAD = frozenset({"at", "level", "event", "attempt"})
 
 _COUNTS = frozenset({"rows", "tables", "rows_compared", "tables_compared"})
 
@@ -46,7 +47,14 @@ def print_runs(runs: Sequence[Run], zone: ZoneInfo) -> None:
     print_table(columns, rows, empty="No runs.")
 
 
-def print_run(run: Run, zone: ZoneInfo, *, parent: Run | None = None, follow_ups: Sequence[Run] = ()) -> None:
+def print_run(
+    run: Run,
+    zone: ZoneInfo,
+    *,
+    parent: Run | None = None,
+    follow_ups: Sequence[Run] = (),
+    log: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Print everything that the ledger knows about a run."""
     print_fields(
         {
@@ -77,6 +85,10 @@ def print_run(run: Run, zone: ZoneInfo, *, parent: Run | None = None, follow_ups
     if run.history:
         print_text("\nearlier attempts")
         _print_history(run.history)
+    if log:
+        print_text("\nlog")
+        for line in log:
+            print_text(f"  {_describe_line(line)}")
     if run.traceback:
         print_text(f"\n{run.traceback.rstrip()}")
 
@@ -97,13 +109,25 @@ def print_evidence(evidence: Mapping[str, Any], *, indent: str = "") -> None:
     )
 
 
-def run_document(run: Run, *, parent: Run | None = None, follow_ups: Sequence[Run] = ()) -> dict[str, Any]:
-    """Return the JSON form of a run with its neighbours."""
+def run_document(
+    run: Run,
+    *,
+    parent: Run | None = None,
+    follow_ups: Sequence[Run] = (),
+    log: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Return the JSON form of a run with its neighbours, and with what it logged where that was read."""
     return {
+        **({"log": list(log)} if log is not None else {}),
         "run": run.to_dict(),
         "parent": parent.to_dict() if parent else None,
         "follow_ups": [item.to_dict() for item in follow_ups],
     }
+
+
+def _describe_line(line: Mapping[str, Any]) -> str:
+    fields = " ".join(f"{name}={value}" for name, value in line.items() if name not in LINE_HEAD)
+    return f"{line.get('at', '')} {line.get('level', '')} {line.get('event', '')} {fields}".rstrip()
 
 
 def _name(run: Run) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,19 +13,31 @@ from k9ops.cli.follow import find_follow_ups
 from k9ops.cli.names import Reason, RunId
 from k9ops.cli.output import JsonFlag, print_json, print_text
 from k9ops.cli.run_view import SHORT_ID, print_run, print_runs, run_document
+from k9ops.cli.selections import (
+    DryRunFlag,
+    ErrorOption,
+    JobOption,
+    OptionalRunId,
+    QueueOption,
+    SinceOption,
+    UntilOption,
+    YesFlag,
+    build_filter,
+    carry_out,
+    select,
+)
 from k9ops.cli.session import name_here, name_requester, open_settings
-from k9ops.config.settings import Settings
+from k9ops.cli.since import parse_since
 from k9ops.db.engine import get_engine
 from k9ops.db.own_tables import RUN_STATES
-from k9ops.errors import ParamsInvalid, RunNotFound
+from k9ops.errors import RunNotFound
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import find_run, get_run, list_runs, request_cancel, request_retry
+from k9ops.ledger.run_log import read_log
 
 app = typer.Typer(help="Look at runs, retry and cancel them.", no_args_is_help=True)
 
 RunState = StrEnum("RunState", [(name, name) for name in RUN_STATES])  # type: ignore[misc]
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @app.command("list")
@@ -55,28 +66,79 @@ def list_command(
 
 @app.command("show")
 def show(run_id: RunId, as_json: JsonFlag = False) -> None:
-    """Show one run: parameters, attempts, evidence, error, and the runs before and after it."""
+    """Show one run: parameters, attempts, evidence, log, error, and the runs before and after it."""
     settings = open_settings()
     engine = get_engine()
     run = find_run(engine, run_id)
     parent, follow_ups = _find_parent(engine, run), find_follow_ups(engine, run)
+    log = read_log(engine, run.id)
     if as_json:
-        print_json(run_document(run, parent=parent, follow_ups=follow_ups))
+        print_json(run_document(run, parent=parent, follow_ups=follow_ups, log=log))
     else:
-        print_run(run, settings.zone, parent=parent, follow_ups=follow_ups)
+        print_run(run, settings.zone, parent=parent, follow_ups=follow_ups, log=log)
 
 
 @app.command("retry")
-def retry(run_id: RunId, reason: Reason = None, as_json: JsonFlag = False) -> None:
-    """Put a run that failed, was cancelled, expired or is partial back in the queue."""
-    open_settings()
-    engine = get_engine()
-    found, who = find_run(engine, run_id), name_requester()
-    run = request_retry(engine, found.id, requested_by=who, origin=name_here(), reason=reason)
+def retry(
+    run_id: OptionalRunId = None,
+    job: JobOption = None,
+    state: Annotated[
+        RunState | None, typer.Option("--state", help="All in this state; else failed or expired.")
+    ] = None,
+    queue: QueueOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    error: ErrorOption = None,
+    is_dry_run: DryRunFlag = False,
+    yes: YesFlag = False,
+    reason: Reason = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Put a run that ended without success back in the queue, or all that have something in common."""
+    settings, engine = open_settings(), get_engine()
+    name = state.value if state else None
+    wanted = build_filter(settings, job=job, state=name, queue=queue, since=since, until=until, words=error)
+    selection = select(engine, "retry", run_id, wanted)
+    if run_id is None or is_dry_run:
+        carry_out(engine, selection, zone=settings.zone, reason=reason, is_dry_run=is_dry_run, yes=yes, as_json=as_json)
+        return
+    run = request_retry(engine, selection.run_ids[0], requested_by=name_requester(), origin=name_here(), reason=reason)
     if as_json:
         print_json(run_document(run))
     else:
         print_text(f"Run {_short(run)} ({run.job}) is queued again; a worker sends and starts it.")
+
+
+@app.command("discard")
+def discard(
+    run_id: OptionalRunId = None,
+    job: JobOption = None,
+    state: Annotated[
+        RunState | None, typer.Option("--state", help="All in this state; else failed, expired or partial.")
+    ] = None,
+    queue: QueueOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    error: ErrorOption = None,
+    is_dry_run: DryRunFlag = False,
+    yes: YesFlag = False,
+    reason: Reason = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say that a run that went wrong is looked after, so that nothing reminds of it; one that waits is cancelled."""
+    settings, engine = open_settings(), get_engine()
+    name = state.value if state else None
+    wanted = build_filter(settings, job=job, state=name, queue=queue, since=since, until=until, words=error)
+    selection = select(engine, "discard", run_id, wanted)
+    carry_out(
+        engine,
+        selection,
+        zone=settings.zone,
+        reason=reason,
+        is_dry_run=is_dry_run,
+        yes=yes or run_id is not None,
+        as_json=as_json,
+    )
 
 
 @app.command("cancel")
@@ -92,29 +154,6 @@ def cancel(run_id: RunId, reason: Reason = None, as_json: JsonFlag = False) -> N
         print_text(f"Run {_short(run)} ({run.job}) is cancelled.")
     else:
         print_text(f"Run {_short(run)} ({run.job}) is running: its worker was asked to stop.")
-
-
-def parse_since(text: str, settings: Settings, *, now: datetime) -> datetime:
-    """Return the moment that `--since` means.
-
-    Args:
-        text: `30m`, `2h`, `7d`, or a date or time, in the unit's time zone unless it has an offset.
-        settings: Time zone.
-        now: Aware.
-
-    Raises:
-        ParamsInvalid: Neither.
-    """
-    match = re.fullmatch(r"(\d{1,4})([smhdw])", text.strip())
-    if match:
-        return now - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ParamsInvalid(
-            f"--since {text!r}: it must be a time ago such as 30m, 2h or 7d, or a date such as 2026-11-24."
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=settings.zone)
 
 
 def _find_parent(engine: Engine, run: Run) -> Run | None:

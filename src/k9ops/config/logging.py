@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -39,10 +41,29 @@ def _mask_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
     return event
 
 
+_listener: contextvars.ContextVar[Callable[[MutableMapping[str, Any]], None] | None] = contextvars.ContextVar(
+    "k9ops_log_listener", default=None
+)
+
+
+def listen_to_log(listener: Callable[[MutableMapping[str, Any]], None] | None) -> None:
+    """Tell what this thread logs from now on, of any library, also to a listener; None ends that."""
+    _listener.set(listener)
+
+
+def _tell_listener(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    listener = _listener.get()
+    if listener is not None:
+        with contextlib.suppress(Exception):  # a line that cannot be kept must not fail the job that logs it
+            listener(event)
+    return event
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    _tell_listener,
 ]
 
 

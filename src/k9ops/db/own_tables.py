@@ -69,6 +69,8 @@ run = Table(
     Column("error_class", Text),
     Column("traceback", Text),
     Column("history", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("acknowledged_at", DateTime(timezone=True)),
+    Column("log", JSONB),
     CheckConstraint(
         "state IN ('queued', 'running', 'retrying', 'succeeded', 'partial', 'skipped', 'failed', 'cancelled',"
         " 'expired')",
@@ -91,7 +93,8 @@ run = Table(
 
 `id` is the Dramatiq message's id. `trigger` is `send`, `enqueue`, `schedule`, `cli`, `retry` or `follow_up`.
 `history` lists the attempts that did not end the run: attempt, worker, started_at, ended_at, outcome, error_class,
-message. `progress` is {done, total, unit}.
+message. `progress` is {done, total, unit}. A person has looked after a run that went wrong at `acknowledged_at`.
+`log` has its last log lines.
 """
 
 audit_event = Table(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine, text
 
@@ -21,6 +22,7 @@ class RunFilter:
 
     Attributes:
         job: Of this job.
+        queue: Of this queue; looked for in the newest `SEARCHED_RUNS` only.
         state: In this state.
         since: Created at or after this moment, aware.
         until: Created before this moment, aware.
@@ -28,10 +30,19 @@ class RunFilter:
     """
 
     job: str | None = None
+    queue: str | None = None
     state: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     words: str | None = None
+
+    def to_dict(self) -> dict[str, str]:
+        """Return what is asked for, by name, times as ISO 8601."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in vars(self).items()
+            if value is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -58,26 +69,17 @@ def read_run_page(
         before: `next_before` of the page before.
         limit: Size of a page.
     """
-    conditions = ["true"]
-    values: dict[str, object] = {"limit": limit + 1}
-    for condition, name, value in (
-        ("job = :job", "job", wanted.job),
-        ("state = :state", "state", wanted.state),
-        ("created_at >= :since", "since", wanted.since),
-        ("created_at < :until", "until", wanted.until),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values[name] = value
+    conditions, values = describe_filter(replace(wanted, queue=None, words=None))
+    values["limit"] = limit + 1
     if before is not None:
         conditions.append("(created_at, id) < (:before_at, :before_id)")
         values |= {"before_at": before[0], "before_id": before[1]}
     chosen = f"SELECT {RUN_COLUMNS} FROM k9ops.run WHERE {' AND '.join(conditions)} ORDER BY created_at DESC, id DESC"
-    if wanted.words:
-        values |= {"words": wanted.words.lower(), "searched": SEARCHED_RUNS}
+    if wanted.words or wanted.queue:
+        searched, more = describe_filter(RunFilter(queue=wanted.queue, words=wanted.words))
+        values |= more | {"searched": SEARCHED_RUNS}
         chosen = f"""
-            SELECT * FROM ({chosen} LIMIT :searched) AS run
-            WHERE strpos(lower(concat_ws(' ', message, error_class, traceback)), :words) > 0
+            SELECT * FROM ({chosen} LIMIT :searched) AS run WHERE {" AND ".join(searched)}
             ORDER BY created_at DESC, id DESC
         """
     with database_errors(), engine.begin() as connection:
@@ -85,3 +87,20 @@ def read_run_page(
     runs = [run_from_row(row) for row in rows]
     last = runs[limit - 1] if len(runs) > limit else None
     return RunPage(runs[:limit], (last.created_at, last.id) if last else None)
+
+
+def describe_filter(wanted: RunFilter) -> tuple[list[str], dict[str, Any]]:
+    """Return conditions on the columns of `k9ops.run`, at least one, and their values."""
+    asked: dict[str, tuple[str, object]] = {
+        "job": ("job = :job", wanted.job),
+        "queue": ("queue = :queue", wanted.queue),
+        "state": ("state = :state", wanted.state),
+        "since": ("created_at >= :since", wanted.since),
+        "until": ("created_at < :until", wanted.until),
+        "words": (
+            "strpos(lower(concat_ws(' ', message, error_class, traceback)), :words) > 0",
+            wanted.words.lower() if wanted.words else None,
+        ),
+    }
+    used = {name: item for name, item in asked.items() if item[1] is not None}
+    return ["true", *(condition for condition, _ in used.values())], {name: item[1] for name, item in used.items()}

@@ -24,6 +24,7 @@ from k9ops.db.storable import make_storable
 from k9ops.errors import DatabaseUnavailable
 from k9ops.ledger.model import NewRun, Run
 from k9ops.ledger.requests import insert_run
+from k9ops.ledger.run_log import APPEND_LOG, encode_log
 from k9ops.ledger.steps import ClaimStep, EndStep, carry_out_claim, carry_out_end
 
 _CHANGING_STATES = frozenset({"succeeded", "partial"})
@@ -45,7 +46,7 @@ _RENEW = text("""
 """)
 
 _GIVE_UP = """
-    UPDATE k9ops.run SET {changes}, lease_owner = NULL, lease_expires_at = NULL
+    UPDATE k9ops.run SET {changes}, {log}, lease_owner = NULL, lease_expires_at = NULL
     WHERE id = :id AND state = 'running' AND lease_owner = :owner
     RETURNING id
 """
@@ -58,10 +59,11 @@ _HISTORY = """
 
 _FINISH = text(
     _GIVE_UP.format(
+        log=APPEND_LOG,
         changes="""
     state = :state, finished_at = now(), message = :message, evidence = CAST(:evidence AS jsonb),
     error_class = :error_class, traceback = :traceback
-"""
+""",
     )
 )
 
@@ -73,18 +75,20 @@ _WAIT_AGAIN = """
 
 _RETRY = text(
     _GIVE_UP.format(
+        log=APPEND_LOG,
         changes=f"""
     {_WAIT_AGAIN}, due_at = now() + make_interval(secs => :delay_s),
     message = :message, error_class = :error_class, traceback = :traceback, {_HISTORY}
-"""
+""",
     )
 )
 
 _PUT_BACK = text(
     _GIVE_UP.format(
+        log=APPEND_LOG,
         changes=f"""
     {_WAIT_AGAIN}, due_at = now(), message = :message, {_HISTORY}, attempt = attempt - 1
-"""
+""",
     )
 )
 
@@ -174,8 +178,9 @@ def finish_run(
     traceback: str | None = None,
     follow_ups: Sequence[NewRun] = (),
     is_audited: bool = True,
+    log: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
-    """Record how a run ended, the runs that follow from it, and the audit entry, in one transaction.
+    """Record how a run ended, what it logged, the runs that follow from it, and the audit entry, in one transaction.
 
     Returns:
         False when the lease was lost: nothing is written then.
@@ -189,6 +194,7 @@ def finish_run(
         "evidence": None if evidence is None else json.dumps(dict(evidence), ensure_ascii=False),
         "error_class": error_class,
         "traceback": traceback,
+        "log": encode_log(log),
     }
     has_changed = is_audited and state in _CHANGING_STATES
     if not follow_ups and not has_changed:
@@ -214,6 +220,7 @@ def retry_run(
     message: str,
     error_class: str,
     traceback: str | None,
+    log: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
     """Give a run up for another attempt after a delay; the relay sends it then. False when the lease was lost."""
     values = {
@@ -222,14 +229,15 @@ def retry_run(
         "message": message,
         "error_class": error_class,
         "traceback": traceback,
+        "log": encode_log(log),
     }
     with database_errors(), engine.begin() as connection:
         return _give_up(connection, _RETRY, claim, values)
 
 
-def put_back_run(engine: Engine, claim: Claim, *, message: str) -> bool:
+def put_back_run(engine: Engine, claim: Claim, *, message: str, log: Sequence[Mapping[str, Any]] = ()) -> bool:
     """Give a run back at once, as if this attempt had not been. False when the lease was lost."""
-    values = {"outcome": "put_back", "message": message, "error_class": None}
+    values = {"outcome": "put_back", "message": message, "error_class": None, "log": encode_log(log)}
     with database_errors(), engine.begin() as connection:
         return _give_up(connection, _PUT_BACK, claim, values)
 

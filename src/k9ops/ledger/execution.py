@@ -8,11 +8,13 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from k9ops.config.logging import listen_to_log
 from k9ops.errors import RunInterrupted
 from k9ops.ledger.claims import Claim
+from k9ops.ledger.run_log import LogTail
 from k9ops.outcome import Execution
 
 _REASONS = {
@@ -41,8 +43,10 @@ class ActiveRun:
         hard_limit_s: After this many seconds an exception ends it; None is no limit.
         held_until_s: On this process's monotonic clock, no later than the lease runs out; None is for ever.
         on_progress: Told (done, total, unit) at once, in the job's thread.
+        private_params: Names of parameters whose values no log line may have.
 
     Attributes:
+        log: What it has logged, and is not stored yet.
         has_ended: Whether the job has returned or raised; what is left is to record that, however long it takes.
     """
 
@@ -54,8 +58,11 @@ class ActiveRun:
         hard_limit_s: float | None = None,
         held_until_s: float | None = None,
         on_progress: Callable[[int, int, str], None] | None = None,
+        private_params: Collection[str] = (),
     ) -> None:
         self.claim = claim
+        run = claim.run
+        self.log = LogTail(attempt=run.attempt, params=run.params, private_params=private_params)
         self.started_monotonic_s = time.monotonic()
         self._deadline_s = None if soft_limit_s is None else self.started_monotonic_s + soft_limit_s
         self.hard_deadline_s = None if hard_limit_s is None else self.started_monotonic_s + hard_limit_s
@@ -124,8 +131,9 @@ class ActiveRun:
 
 
 def set_current(active: ActiveRun | None) -> None:
-    """Say which run this thread executes."""
+    """Say which run this thread executes; what it logs is collected for the run."""
     _current.set(active)
+    listen_to_log(active.log.add if active else None)
 
 
 def current_run() -> ActiveRun | None:

@@ -80,6 +80,7 @@ class Run:
     error_class: str | None
     traceback: str | None
     history: list[dict[str, Any]]
+    acknowledged_at: datetime | None = None
 
     @property
     def is_final(self) -> bool:

@@ -26,6 +26,25 @@ _INSERT = text("""
     RETURNING id
 """)
 
+# What a person's retry makes of a run; what happened before stays in `history`.
+RETRY = """
+    history = history || jsonb_build_object(
+        'attempt', attempt, 'outcome', state, 'ended_at', finished_at, 'error_class', error_class,
+        'message', message, 'retried_by', CAST(:requested_by AS text)),
+    state = 'queued', attempt = 0, deaths = 0, due_at = now(), expires_at = NULL, sent_at = NULL, sends = 0,
+    started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, progress = NULL, message = NULL,
+    evidence = NULL, error_class = NULL, traceback = NULL, acknowledged_at = NULL
+"""
+
+# A run that waits is cancelled; one that went wrong stays as it ended, and no longer counts among what is wrong.
+DISCARD = """
+    cancel_requested_at = CASE WHEN state IN ('queued', 'retrying') THEN now() ELSE cancel_requested_at END,
+    finished_at = coalesce(finished_at, now()),
+    acknowledged_at = CASE WHEN state IN ('queued', 'retrying') THEN NULL ELSE now() END,
+    message = CASE WHEN state IN ('queued', 'retrying') THEN 'Cancelled by ' || :requested_by || '.' ELSE message END,
+    state = CASE WHEN state IN ('queued', 'retrying') THEN 'cancelled' ELSE state END
+"""
+
 _LOCK_STATE = text("SELECT state FROM k9ops.run WHERE id = :id FOR UPDATE")
 LOCK_TWINS = text("SELECT pg_advisory_xact_lock(hashtextextended(:job || CAST(CAST(:params AS jsonb) AS text), 0))")
 _FIND_TWIN = text("""
@@ -196,6 +215,7 @@ def list_runs(
     trigger: str | None = None,
     parent_id: uuid.UUID | None = None,
     since: datetime | None = None,
+    also_acknowledged: bool = True,
     limit: int = 50,
 ) -> list[Run]:
     """Return runs, newest first.
@@ -207,9 +227,10 @@ def list_runs(
         trigger: Only asked for in this way.
         parent_id: Only runs that this one started.
         since: Only created at or after this moment, aware.
+        also_acknowledged: Also those that a person has looked after.
         limit: At most this many.
     """
-    conditions, values = ["true"], {"limit": limit}  # type: tuple[list[str], dict[str, Any]]
+    conditions, values = ["true" if also_acknowledged else "acknowledged_at IS NULL"], {"limit": limit}  # type: tuple[list[str], dict[str, Any]]
     for condition, name, value in (
         ("job = :job", "job", job),
         ("state = ANY(:states)", "states", list(states) or None),
@@ -278,13 +299,7 @@ def request_retry(
         RunStateConflict: The run has not ended, or it succeeded.
     """
     statement = text(f"""
-        UPDATE k9ops.run SET
-            history = history || jsonb_build_object(
-                'attempt', attempt, 'outcome', state, 'ended_at', finished_at, 'error_class', error_class,
-                'message', message, 'retried_by', CAST(:requested_by AS text)),
-            state = 'queued', attempt = 0, deaths = 0, due_at = now(), expires_at = NULL, sent_at = NULL, sends = 0,
-            started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, progress = NULL, message = NULL,
-            evidence = NULL, error_class = NULL, traceback = NULL
+        UPDATE k9ops.run SET {RETRY}
         WHERE id = :id AND state IN ('failed', 'cancelled', 'expired', 'partial')
         RETURNING {RUN_COLUMNS}
     """)

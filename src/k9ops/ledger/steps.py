@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from k9ops.combiner import Combiner
 from k9ops.db.engine import execute_alone
 from k9ops.ledger.model import RUN_COLUMNS, Run
+from k9ops.ledger.run_log import APPEND_LOG
 
 # Rows are found by an array of ids, so that PostgreSQL takes the primary key: it cannot know how long the array is, and
 # guesses ten. A join to the steps would be planned for a hundred, as one over the whole table.
@@ -25,7 +26,8 @@ _CARRY_OUT = f"""
             message = steps -> run.id::text ->> 'message',
             evidence = CAST(steps -> run.id::text ->> 'evidence' AS jsonb),
             error_class = steps -> run.id::text ->> 'error_class',
-            traceback = steps -> run.id::text ->> 'traceback', lease_owner = NULL, lease_expires_at = NULL
+            traceback = steps -> run.id::text ->> 'traceback', lease_owner = NULL, lease_expires_at = NULL,
+            {APPEND_LOG.replace(":log", "(steps -> run.id::text ->> 'log')")}
         FROM (SELECT CAST(%(ends)s AS jsonb) AS steps) AS given
         WHERE run.id = ANY(ARRAY(SELECT CAST(jsonb_object_keys(%(ends)s) AS uuid))) AND (run.state = 'running') IS TRUE
           AND run.lease_owner = steps -> run.id::text ->> 'owner'
@@ -82,6 +84,7 @@ class EndStep:
         evidence: JSON; None without any.
         error_class: Name of the error's class; None without one.
         traceback: Of a bug.
+        log: New log lines, as `encode_log` returns them.
     """
 
     run_id: uuid.UUID
@@ -91,6 +94,7 @@ class EndStep:
     evidence: str | None
     error_class: str | None
     traceback: str | None
+    log: str | None = None
 
 
 def carry_out_claim(engine: Engine, step: ClaimStep) -> Run | None:

@@ -13,7 +13,7 @@ from k9ops.web import entrance, health
 from k9ops.web.accounts import Role
 from k9ops.web.gate import Handler, SafeHeaders, guard
 from k9ops.web.live import LiveBoards
-from k9ops.web.pages import audit, backups, overview, queues, reports, runs, schedules
+from k9ops.web.pages import audit, backups, overview, queues, reports, runs, schedules, selections
 from k9ops.web.visit import Desk
 
 #: Address, method, page, least role; None is before the login.
@@ -33,6 +33,9 @@ PAGES: tuple[tuple[str, str, Handler, Role | None], ...] = (
     ("/runs/{run_id}", "GET", runs.show_run, "viewer"),
     ("/runs/{run_id}/retry", "POST", runs.retry, "operator"),
     ("/runs/{run_id}/cancel", "POST", runs.cancel, "operator"),
+    ("/runs/{run_id}/discard", "POST", runs.discard, "operator"),
+    ("/selections/{action}", "GET", selections.show_selection, "operator"),
+    ("/selections/{action}", "POST", selections.change, "operator"),
     ("/schedules", "GET", schedules.show_schedules, "viewer"),
     ("/schedules/{name}/pause", "POST", schedules.pause, "operator"),
     ("/schedules/{name}/resume", "POST", schedules.resume, "operator"),

@@ -227,6 +227,14 @@ def run_expired_before_it_started(stage: Stage) -> None:
     stage.wait(hours=1)
 
 
+@incident(*both("run_failed:create_report"))
+def failure_that_a_person_discards(stage: Stage) -> None:
+    stage.ended("create_report", state="failed")
+    stage.wait(hours=1)
+    stage.sql("UPDATE k9ops.run SET acknowledged_at = :now WHERE job = 'create_report'")
+    stage.wait(hours=1)
+
+
 @incident()
 def run_cancelled_by_a_person(stage: Stage) -> None:
     stage.ended("create_report", state="cancelled")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import re
 import uuid
@@ -89,6 +90,34 @@ def test_retry_and_cancel_are_done_once_with_their_reason(desk: Desk, enter: Ent
     assert audited(desk)[0][1::2] == ("cancel", "no need")
 
 
+def test_runs_that_fit_are_shown_and_then_retried_or_discarded(desk: Desk, enter: Enter) -> None:
+    browser = enter("operator")
+    browser.post("/language", language="en")
+    runs = [make_run(desk, requested_by=XSS) for _ in range(3)]
+    for run in runs:
+        fail(desk, run, f"Disk full {XSS}")
+    page = browser.client.get("/selections/discard", params={"job": "canary", "words": f"disk full {XSS}"}).text
+    assert "3 runs fit." in page
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    form = {name: html.unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', page)}
+    assert browser.client.post("/selections/discard", data=form).status_code == 400
+    browser.post(f"/runs/{runs[0].id}/retry", reason="one")
+    answer = browser.client.post("/selections/discard", data=form | {"reason": XSS})
+    assert "2 of 3 runs are discarded." in answer.text
+    assert "<script>alert" not in answer.text
+    assert [get_run(desk.engine, run.id).acknowledged_at is None for run in runs] == [True, False, False]
+    assert audited(desk)[0] == ("operator", "discard", "web from testclient", XSS)
+    assert "<script>alert" not in enter("admin").client.get("/audit").text
+    assert browser.post(f"/runs/{runs[0].id}/discard", reason="r").status_code == 303
+    assert get_run(desk.engine, runs[0].id).state == "cancelled"
+    assert browser.post(f"/runs/{runs[0].id}/discard", reason="r").status_code == 400
+    for odd in ({"ids": "%%%"}, {"ids": "abc"}, {"seen_at": "yesterday"}, {"seen_at": "2026-11-26"}, {"since": "x"}):
+        assert browser.client.post("/selections/retry", data=form | {"reason": "r"} | odd).status_code == 400, odd
+    assert browser.client.get("/selections/delete").status_code == 404
+    assert "1 runs fit." in browser.client.get("/selections/retry?state=cancelled").text
+
+
 def test_schedule_is_paused_resumed_and_run_now(desk: Desk, enter: Enter) -> None:
     browser = enter("operator")
     assert browser.post("/schedules/canary/pause", reason="works").status_code == 303
@@ -139,9 +168,13 @@ def test_stored_text_is_never_markup(desk: Desk, enter: Enter) -> None:
     browser.post(f"/runs/{child.id}/cancel", reason=XSS)
     with desk.engine.begin() as connection:
         connection.execute(
-            text("UPDATE k9ops.run SET evidence = CAST(:e AS jsonb), history = CAST(:h AS jsonb) WHERE id = :id"),
+            text("""
+                UPDATE k9ops.run SET evidence = CAST(:e AS jsonb), history = CAST(:h AS jsonb), log = CAST(:l AS jsonb)
+                WHERE id = :id
+            """),
             {
                 "e": json.dumps({XSS: [XSS], "artefact_id": XSS}),
+                "l": json.dumps([{"event": XSS, "at": XSS, "level": XSS, "attempt": XSS, XSS: XSS}]),
                 "h": json.dumps([{"outcome": XSS, "message": XSS, "worker": XSS}]),
                 "id": run.id,
             },
@@ -160,6 +193,9 @@ def test_stored_text_is_never_markup(desk: Desk, enter: Enter) -> None:
         assert page.status_code == 200
         assert "<script>alert" not in page.text
         assert "<img" not in page.text
+    assert (
+        "&lt;script&gt;alert(&#39;كلب&#39;)&lt;/script&gt;&#34;&#39;&gt;" in browser.client.get(f"/runs/{run.id}").text
+    )
     page = browser.client.get("/runs", params={"words": XSS, "job": XSS, "state": XSS, "period": XSS})
     assert "<script>alert" not in page.text
     assert "<img" not in browser.client.get("/audit", params={"actor": XSS, "action": XSS}).text

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from k9ops.cli.runs import parse_since
+from k9ops.cli.since import parse_since
 from k9ops.config.settings import Settings
 from k9ops.errors import ParamsInvalid
 

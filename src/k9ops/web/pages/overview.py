@@ -53,7 +53,9 @@ def gather(desk: Desk) -> dict[str, Any]:
     processes = [item for item in list_processes(desk.engine) if not item.is_silent]
     folder = settings.backup_dir.absolute()
     disk = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
-    failed = list_runs(desk.engine, states=("failed",), since=now - timedelta(days=1), limit=_FAILURES_SHOWN)
+    failed = list_runs(
+        desk.engine, states=("failed",), since=now - timedelta(days=1), also_acknowledged=False, limit=_FAILURES_SHOWN
+    )
     locks = list_runs(desk.engine, job="lock_schedules", states=("succeeded", "skipped", "partial"), limit=1)
     wishes = read_wishes(desk.engine)
     worries: list[Worry] = []

@@ -15,11 +15,14 @@ from k9ops.broker.jobs import describe_job, find_actor
 from k9ops.db.own_tables import RUN_STATES
 from k9ops.errors import JobUnknown, ParamsInvalid, RunNotFound
 from k9ops.ledger.browsing import RunFilter, read_run_page
+from k9ops.ledger.chain import read_chain
 from k9ops.ledger.model import Run
-from k9ops.ledger.requests import get_run, list_runs, request_cancel, request_retry
+from k9ops.ledger.requests import get_run, request_cancel, request_retry
+from k9ops.ledger.run_log import read_log
+from k9ops.ledger.selections import POSSIBLE_STATES, change_selected, select_run
 from k9ops.web.visit import Desk, Visit
 
-RETRYABLE = frozenset({"failed", "cancelled", "expired", "partial"})
+ENDED_WRONG = frozenset({"failed", "expired", "partial"})
 
 _HIDDEN = "•••"
 _PERIODS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
@@ -27,14 +30,8 @@ _PERIODS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(d
 
 def show_runs(visit: Visit) -> Response:
     """Show a page of runs."""
-    query = visit.request.query_params
-    given = {name: query.get(name, "").replace("\x00", "").strip() for name in ("job", "state", "period", "words")}
-    wanted = RunFilter(
-        job=given["job"] or None,
-        state=given["state"] or None,
-        since=datetime.now(UTC) - _PERIODS[given["period"]] if given["period"] in _PERIODS else None,
-        words=given["words"][:200] or None,
-    )
+    query, given = visit.request.query_params, read_given(visit)
+    wanted = read_filter(given)
     page = read_run_page(visit.desk.engine, wanted, before=_read_place(visit, query.get("before")))
     following = None
     if page.next_before is not None:
@@ -46,7 +43,9 @@ def show_runs(visit: Visit) -> Response:
         following=following,
         given=given,
         is_first="before" not in query,
+        chosen=urlencode({name: value for name, value in given.items() if value}),
         jobs=sorted(visit.desk.broker.get_declared_actors()),
+        queues=sorted(visit.desk.broker.get_declared_queues()),
         states=RUN_STATES,
         periods=tuple(_PERIODS),
     )
@@ -55,20 +54,17 @@ def show_runs(visit: Visit) -> Response:
 def show_run(visit: Visit) -> Response:
     """Show one run."""
     engine, run = visit.desk.engine, _find(visit)
-    parent = None
-    if run.parent_id is not None:
-        try:
-            parent = get_run(engine, run.parent_id)
-        except RunNotFound:
-            parent = None  # pruned
+    chain = read_chain(engine, run.id)
     return visit.render(
         "run.html",
         run=run,
         params=_to_lines(mask_params(visit.desk, run)),
         evidence=_to_lines(run.evidence or {}),
-        parent=parent,
-        follow_ups=list(reversed(list_runs(engine, parent_id=run.id))),
-        can_retry=run.state in RETRYABLE,
+        attempts=[item | {"ended_at": _read_ended_at(item)} for item in run.history],
+        log=[_to_log_line(line) for line in read_log(engine, run.id)],
+        chain=chain if len(chain) > 1 else [],
+        can_retry=run.state in POSSIBLE_STATES["retry"],
+        can_discard=run.state in ENDED_WRONG and run.acknowledged_at is None,
     )
 
 
@@ -79,11 +75,36 @@ def retry(visit: Visit) -> Response:
     return visit.go(f"/runs/{run.id}", done="retried")
 
 
+def discard(visit: Visit) -> Response:
+    """Say that a run that went wrong is looked after."""
+    engine, run, reason = visit.desk.engine, _find(visit), visit.reason()
+    selection = select_run(engine, "discard", run)
+    change_selected(engine, selection, requested_by=visit.person, origin=visit.origin, reason=reason)
+    return visit.go(f"/runs/{run.id}", done="discarded")
+
+
 def cancel(visit: Visit) -> Response:
     """Cancel a run, or ask its worker to stop."""
     run, reason = _find(visit), visit.reason()
     request_cancel(visit.desk.engine, run.id, requested_by=visit.person, origin=visit.origin, reason=reason)
     return visit.go(f"/runs/{run.id}", done="cancelled")
+
+
+def read_given(visit: Visit) -> dict[str, str]:
+    """Return the filter as the address has it."""
+    query, names = visit.request.query_params, ("job", "queue", "state", "period", "words")
+    return {name: query.get(name, "").replace("\x00", "").strip() for name in names}
+
+
+def read_filter(given: Mapping[str, str]) -> RunFilter:
+    """Return the filter that an address means."""
+    return RunFilter(
+        job=given["job"] or None,
+        queue=given["queue"] or None,
+        state=given["state"] or None,
+        since=datetime.now(UTC) - _PERIODS[given["period"]] if given["period"] in _PERIODS else None,
+        words=given["words"][:200] or None,
+    )
 
 
 def mask_params(desk: Desk, run: Run) -> dict[str, Any]:
@@ -112,6 +133,19 @@ def _read_place(visit: Visit, text: str | None) -> tuple[datetime, uuid.UUID] | 
     except ValueError:
         raise ParamsInvalid(visit.speech.say("There is no such page.")) from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)), identity
+
+
+def _read_ended_at(attempt: Mapping[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(attempt.get("ended_at")))
+    except ValueError:
+        return None
+
+
+def _to_log_line(line: Mapping[str, Any]) -> dict[str, str]:
+    head = {name: str(line.get(name, "")) for name in ("at", "level", "event", "attempt")}
+    fields = [f"{name}={value}" for name, value in line.items() if name not in head]
+    return head | {"fields": " ".join(fields)}
 
 
 def _to_lines(values: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,9 +1,10 @@
-"""What people steer: queues that are paused."""
+"""What people steer: queues that are paused, and runs that they have looked after; log lines of runs."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0010"
 down_revision = "0009"
@@ -12,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create table `queue_pause`."""
+    """Create table `queue_pause`, and columns of `run`."""
     op.create_table(
         "queue_pause",
         sa.Column("queue", sa.Text, primary_key=True),
@@ -21,3 +22,5 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text),
         schema="k9ops",
     )
+    op.add_column("run", sa.Column("acknowledged_at", sa.DateTime(timezone=True)), schema="k9ops")
+    op.add_column("run", sa.Column("log", postgresql.JSONB), schema="k9ops")
