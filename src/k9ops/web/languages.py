@@ -49,7 +49,7 @@ class Speech:
         self.translations = load_translations(language)
         self._locale = Locale.parse(_LOCALES[language])
 
-    def say(self, text: str, **values: object) -> str:
+    def say(self, text: str, /, **values: object) -> str:
         """Return a text in this language, with values in its places."""
         said = str(self.translations.gettext(text))
         return said % values if values else said
