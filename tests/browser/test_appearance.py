@@ -82,4 +82,13 @@ def test_arabic_stands_on_the_right_and_codes_read_from_the_left(open_page: Open
     assert main is not None
     assert heading["x"] + heading["width"] > main["x"] + main["width"] * 0.9
     expect(page.locator("pre")).to_have_css("direction", "ltr")
-    expect(page.locator("p.lead")).to_have_css("direction", "ltr")
+    expect(page.locator("p.lead bdi")).to_have_css("direction", "ltr")
+    expect(page.locator("p.lead bdi")).to_have_attribute("lang", "en")
+    done = make_run(desk, job="lock_schedules", queue="schedules")
+    end_run(
+        desk, done, "succeeded", "3 schedules from 2026-11-01 to 2026-11-03 are locked.", evidence={"size_bytes": 5}
+    )
+    page.goto(f"/runs/{done.id}")
+    expect(page.locator("h1")).to_contain_text("قفل الجداول")
+    expect(page.locator("p.lead")).to_contain_text("الجداول المقفلة")
+    expect(page.locator("dd", has_text="5 بايت")).to_be_visible()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +15,7 @@ from k9ops.errors import JobUnknown, ParamsInvalid, RunNotFound
 from k9ops.ledger.browsing import RunFilter, read_run_page
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import get_run, list_runs, request_cancel, request_retry
+from k9ops.web.facts import describe_facts, read_moment
 from k9ops.web.visit import Desk, Visit
 
 RETRYABLE = frozenset({"failed", "cancelled", "expired", "partial"})
@@ -64,8 +63,9 @@ def show_run(visit: Visit) -> Response:
     return visit.render(
         "run.html",
         run=run,
-        params=_to_lines(mask_params(visit.desk, run)),
-        evidence=_to_lines(run.evidence or {}),
+        params=describe_facts(mask_params(visit.desk, run), visit.speech),
+        evidence=describe_facts(run.evidence or {}, visit.speech),
+        history=[item | {"ended_at": read_moment(item.get("ended_at"))} for item in run.history],
         parent=parent,
         follow_ups=list(reversed(list_runs(engine, parent_id=run.id))),
         can_retry=run.state in RETRYABLE,
@@ -112,10 +112,3 @@ def _read_place(visit: Visit, text: str | None) -> tuple[datetime, uuid.UUID] | 
     except ValueError:
         raise ParamsInvalid(visit.speech.say("There is no such page.")) from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)), identity
-
-
-def _to_lines(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
-        for name, value in values.items()
-    ]
