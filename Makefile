@@ -21,7 +21,8 @@ up: setup ## Run the whole service here until Ctrl-C
 	@$(RUN)/k9ops up
 
 test: setup ## Run all tests on servers that the session starts itself
-	@$(PYTHON) scripts/system_packages.py postgresql-15 poppler-utils libreoffice-calc-nogui redis-tools rabbitmq-server
+	@$(PYTHON) scripts/system_packages.py postgresql-15 poppler-utils libreoffice-calc-nogui redis-tools rabbitmq-server \
+		chromium
 	@$(RUN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 references: setup ## Draw the tests' pictures of the reports anew, to be looked at

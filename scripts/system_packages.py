@@ -47,6 +47,10 @@ PACKAGES = {
         "/usr/bin/soffice",
         "the tests that open spreadsheets as people do cannot run",
     ),
+    "chromium": (
+        "/usr/bin/chromium",
+        "the tests that look at the dashboard as people do cannot run",
+    ),
 }
 
 # A server package would make a database cluster and start it: only the programs are wanted.

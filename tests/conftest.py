@@ -18,7 +18,7 @@ from k9ops.embedded.places import package_dir, temporary_folder
 from k9ops.embedded.postgres import PostgresServer, wheel_bin_dir
 from k9ops.embedded.valkey import ValkeyServer
 
-pytest_plugins = ["tests.ledger_fixtures"]
+pytest_plugins = ["tests.ledger_fixtures", "tests.web_fixtures"]
 
 _POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 _FORGETFUL = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

@@ -29,6 +29,7 @@ def check_document(document: dict[str, Any]) -> None:
             "row counts",
             "application",
             "scratch databases",
+            "dashboard",
             "processes",
         ),
         True,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import requests
 from tests.e2e.conftest import Command, wait_for
 
 from k9ops.process_tree import ProcessId, find_descendants, still_running
@@ -38,6 +39,28 @@ def running(command: Command, *options: str, **variables: str) -> Iterator[tuple
     assert not (command.folder / ".k9ops" / "env").exists() or process.returncode < 0
 
 
+def check_dashboard(command: Command) -> None:
+    """Log in with the password of the file, which stands nowhere else."""
+    path = command.folder / ".k9ops" / "web-password"
+    password = path.read_text(encoding="utf-8").strip()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert password not in command.output()
+    (url,) = re.findall(r"Dashboard answers on (http://127.0.0.1:\d+)", command.output())
+    with requests.Session() as session:
+        wait_for(lambda: _answers(session, url))
+        token = re.search(r'name="csrf" value="([^"]+)"', session.get(f"{url}/login", timeout=30).text)
+        assert token
+        form = {"csrf": token[1], "name": "local", "password": password}
+        assert 'class="verdict' in session.post(f"{url}/login", data=form, timeout=30).text
+
+
+def _answers(session: requests.Session, url: str) -> bool:
+    try:
+        return session.get(f"{url}/healthz", timeout=30).ok
+    except requests.ConnectionError:
+        return False
+
+
 def test_up_needs_no_setting_and_keeps_its_data(bare_k9ops: Command) -> None:
     with running(bare_k9ops):
         path = bare_k9ops.folder / ".k9ops" / "env"
@@ -47,6 +70,7 @@ def test_up_needs_no_setting_and_keeps_its_data(bare_k9ops: Command) -> None:
         run = bare_k9ops.json("enqueue", "canary", "--timeout", "30", **variables)["run"]
         assert (run["state"], run["path"]) == ("succeeded", "worker")
         assert "Sample data: k9ops db seed" in bare_k9ops.output()
+        check_dashboard(bare_k9ops)
         for secret in (variables["DATABASE_URL"].split(":")[2].split("@")[0], variables["REDIS_URL"][9:41]):
             assert secret not in bare_k9ops.output()
     assert bare_k9ops.output().splitlines()[-1].endswith("Everything is stopped.")

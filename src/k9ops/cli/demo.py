@@ -22,6 +22,7 @@ from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.jobs import find_actor
 from k9ops.cli.db import GenerationName, GenerationOption
 from k9ops.cli.demo_checks import DemoCheck, check_demo, check_processes, check_timetable
+from k9ops.cli.demo_dashboard import check_dashboard
 from k9ops.cli.demo_timetable import find_scheduled_runs, pretend_absence, start_schedulers, wait_for_schedulers
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.follow import find_follow_ups, follow_run
@@ -61,7 +62,7 @@ def demo(generation: GenerationOption = GenerationName.B, as_json: JsonFlag = Fa
     """Show the service at work on sample data.
 
     Two schedulers catch up what was missed: past schedules are locked, old notifications go. Then a backup goes
-    through the broker and is verified by restoring it.
+    through the broker and is verified by restoring it, and the dashboard is asked what it says of it.
 
     Needs no server and no settings: it starts its own and stops them again. The backup stays in
     K9OPS_STATE_DIR/demo until the next demo. Exits 1 when anything is not as it must be.
@@ -116,6 +117,12 @@ def _show_service(
         report.processes |= find_descendants()
         report.checks += check_timetable(engine, own)
         report.checks += check_demo(engine, own, report.runs)
+        _say("\nStarting the dashboard", is_silent=is_silent)
+        made = next((run for run in report.runs if run.job == "create_backup" and run.evidence), None)
+        backup_id = made.evidence["backup_id"] if made and made.evidence else None
+        report.checks.append(
+            check_dashboard(engine, own, backup_id, environment=environment, folder=folder, wait=crew.wait)
+        )
 
 
 def _make_environment(settings: Settings, folder: Path, *, database_url: str, redis_url: str) -> dict[str, str]:

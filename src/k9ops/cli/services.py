@@ -1,4 +1,4 @@
-"""Workers and schedulers that live and die with this process."""
+"""Workers, schedulers and a dashboard that live and die with this process."""
 
 from __future__ import annotations
 
@@ -79,7 +79,39 @@ class SchedulerPlan:
     command: ClassVar[list[str]] = [sys.executable, "-c", _PERIODIQ, "k9ops.periodic"]
 
 
-ServicePlan = WorkerPlan | SchedulerPlan
+@dataclass(frozen=True)
+class WebPlan:
+    """The dashboard.
+
+    Attributes:
+        host: Address on which it listens.
+        port: Its port.
+        name: For a person.
+    """
+
+    host: str
+    port: int
+    name: str = "web"
+    title = "Dashboard"
+    command: ClassVar[list[str]] = [sys.executable, "-m", "k9ops", "web"]
+
+    @property
+    def url(self) -> str:
+        """Its address in a browser."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def task(self) -> str:
+        """What it does, after its title."""
+        return f"answers on {self.url}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What it wants in its environment."""
+        return {"K9OPS_WEB_PORT": str(self.port)}
+
+
+ServicePlan = WorkerPlan | SchedulerPlan | WebPlan
 
 
 def plan_workers(queues: Sequence[str]) -> tuple[WorkerPlan, ...]:
@@ -90,7 +122,7 @@ def plan_workers(queues: Sequence[str]) -> tuple[WorkerPlan, ...]:
 
 
 class ServiceProcess:
-    """One worker (a Dramatiq master with its child) or one scheduler, in a session of its own.
+    """One worker (a Dramatiq master with its child), scheduler or dashboard, in a session of its own.
 
     Start it from a thread that lives as long as this process: the kernel ends it with that thread.
 

@@ -17,6 +17,7 @@ import typer
 
 from k9ops.broker.redis_broker import K9opsRedisBroker
 from k9ops.cli.announcer import Announcer
+from k9ops.cli.dashboard import LOCAL_ACCOUNT, plan_dashboard, prepare_first_account
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.names import load_broker
 from k9ops.cli.output import JsonFlag
@@ -36,7 +37,8 @@ def up(as_json: JsonFlag = False) -> None:
     """Run the whole service here until Ctrl-C.
 
     Starts a PostgreSQL where DATABASE_URL is not set and a Redis-compatible server where REDIS_URL is not set; their
-    data stay in K9OPS_STATE_DIR. Then brings the tables of k9ops up to date and starts the workers and a scheduler.
+    data stay in K9OPS_STATE_DIR. Then brings the tables of k9ops up to date and starts the workers, a scheduler and the
+    dashboard, whose first account it makes where it started the PostgreSQL.
     """
     open_settings()
     announcer = Announcer(as_json=as_json)
@@ -44,7 +46,8 @@ def up(as_json: JsonFlag = False) -> None:
     with _stop_signals(stop), ExitStack() as stack:
         servers = _start_servers(stack, get_loaded_settings(), announcer)
         environment = _make_environment(stack, get_loaded_settings().settings, servers, announcer)
-        _prepare_database(load_settings(environment).settings, announcer)
+        settings = load_settings(environment).settings
+        _prepare_database(settings, announcer, is_own="DATABASE_URL" in servers)
         broker = load_broker()
         if not isinstance(broker, K9opsRedisBroker):
             announcer.say("stack.broker", f"Messages go through RabbitMQ on {vars(broker)['address']}.")
@@ -53,6 +56,7 @@ def up(as_json: JsonFlag = False) -> None:
         for plan in plan_workers(sorted(broker.get_declared_queues())):
             crew.start(plan)
         crew.start(SchedulerPlan())
+        crew.start(plan_dashboard(settings))
         announcer.say("stack.ready", "Everything runs. Ctrl-C stops it.")
         lost = None
         while lost is None and not stop.wait(_POLL_S):
@@ -134,22 +138,28 @@ def _environment_file(path: Path, variables: dict[str, str]) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _prepare_database(settings: Settings, announcer: Announcer) -> None:
+def _prepare_database(settings: Settings, announcer: Announcer, *, is_own: bool) -> None:
     engine = create_engine_for(settings.sqlalchemy_url, settings, application_name=f"k9ops up:{os.getpid()}")
     try:
         revision = migrate.upgrade(engine)
         announcer.say("database.upgraded", f"The tables of k9ops are at revision {revision}.", revision=revision)
         with database_errors(), engine.connect() as connection:
             generation = inspect_application(connection).generation
+        password = prepare_first_account(engine, settings, settings.state_dir.absolute()) if is_own else None
     finally:
         engine.dispose()
     if generation is None:
         advice = "This database has no tables of the K9 application. Sample data: k9ops db seed"
         announcer.say("database.empty", advice)
+    if password is not None:
+        text = (
+            f"Enter the dashboard as {LOCAL_ACCOUNT}, with the password in {password}; then make accounts of your own."
+        )
+        announcer.say("dashboard.account", text, path=str(password))
 
 
 class _Crew:
-    """The workers and the scheduler, each started again when it dies."""
+    """The workers, the scheduler and the dashboard, each started again when it dies."""
 
     def __init__(self, environment: dict[str, str], announcer: Announcer) -> None:
         self._environment = environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Annotated, Any
 
@@ -39,16 +40,17 @@ def web(context: typer.Context) -> None:
     desk = Desk(settings, get_engine(), load_broker())
     if not settings.web_user_header and not accounts.list_accounts(desk.engine):
         print_remark("Nobody may enter yet: `k9ops web user add NAME --role admin`.")
-    uvicorn.run(
-        build_app(desk),
-        host=settings.web_host,
-        port=settings.web_port,
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=3,
-    )
+    with contextlib.suppress(KeyboardInterrupt):  # its normal end, after it has answered what was asked
+        uvicorn.run(
+            build_app(desk),
+            host=settings.web_host,
+            port=settings.web_port,
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=3,
+        )
 
 
 @user.command("add")

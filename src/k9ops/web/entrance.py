@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 
 from starlette.responses import Response
@@ -16,6 +17,9 @@ from k9ops.web.sessions import close_session, open_session
 from k9ops.web.visit import LOGIN_COOKIE, SESSION_COOKIE, Visit
 
 _LOG = get_logger("k9ops.web")
+
+# Browsers take two slashes, of either kind, for the beginning of another site's name.
+_PAGE_HERE = re.compile(r"/(?:[\w~.!$&'()*+,;=:@%?-][\w~.!$&'()*+,;=:@%?/-]*)?", re.ASCII)
 
 
 def show_login(visit: Visit, *, problem: str | None = None, status: int = 200) -> Response:
@@ -66,9 +70,10 @@ def log_out(visit: Visit) -> Response:
 
 
 def choose_language(visit: Visit) -> Response:
-    """Remember the language."""
+    """Remember the language, and show the same page in it."""
     language = visit.form.get("language", "")
     if language not in LANGUAGES:
         raise AccountInvalid(visit.speech.say("There is no such language."))
     set_language(visit.desk.engine, visit.person, language)
-    return visit.go("/")
+    page = visit.form.get("page", "")
+    return visit.go(page if _PAGE_HERE.fullmatch(page) else "/")

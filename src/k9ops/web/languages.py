@@ -15,6 +15,8 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 
+from k9ops.web.sentences import Told, tell
+
 LANGUAGES = {"ar": "العربية", "en": "English"}
 
 # Latin digits also in Arabic, as in the application's own pages.
@@ -49,17 +51,22 @@ class Speech:
         self.translations = load_translations(language)
         self._locale = Locale.parse(_LOCALES[language])
 
-    def say(self, text: str, **values: object) -> str:
+    def say(self, text: str, /, **values: object) -> str:
         """Return a text in this language, with values in its places."""
         said = str(self.translations.gettext(text))
         return said % values if values else said
+
+    def tell(self, message: str | None) -> Told:
+        """Return what a job said, in this language where the catalogue knows its sentences."""
+        return tell(message or "", self.language, self.say)
 
     def moment(self, moment: datetime | None) -> str:
         """Return a date and time in the unit's time zone."""
         if moment is None:
             return "-"
         local = moment.astimezone(self.zone)
-        return format_datetime(local, "d MMM y, HH:mm:ss", tzinfo=self.zone, locale=self._locale)
+        comma = "،" if self.language == "ar" else ","
+        return format_datetime(local, f"d MMM y{comma} HH:mm:ss", tzinfo=self.zone, locale=self._locale)
 
     def since(self, moment: datetime | None, now: datetime) -> str:
         """Return how long ago, or in how long, a moment is."""
@@ -88,6 +95,6 @@ class Speech:
         """Return a size in powers of 1000."""
         for unit in ("B", "kB", "MB", "GB"):
             if size_bytes < 1000:
-                return f"{self.number(round(size_bytes, 1))} {unit}"
+                return f"{self.number(round(size_bytes, 1))} {self.say(unit)}"
             size_bytes /= 1000
-        return f"{self.number(round(size_bytes, 1))} TB"
+        return f"{self.number(round(size_bytes, 1))} {self.say('TB')}"

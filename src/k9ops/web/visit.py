@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import dramatiq
 import jinja2
@@ -69,6 +69,14 @@ class Visit:
     def person(self) -> str:
         """Who asks, for the ledger and the audit."""
         return self.account.name if self.account else "unknown"
+
+    @property
+    def page(self) -> str:
+        """Where this page is, to come back to; the first page when it is the answer to a form."""
+        if self.request.method != "GET":
+            return "/"
+        query = [(name, value) for name, value in self.request.query_params.multi_items() if name != "done"]
+        return f"{self.request.url.path}?{urlencode(query)}" if query else self.request.url.path
 
     @property
     def speech(self) -> Speech:

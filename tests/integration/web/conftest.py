@@ -6,29 +6,12 @@ import re
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine
 from starlette.testclient import TestClient
+from tests.web_fixtures import PASSWORD
 
-from k9ops.broker.build import K9opsRedisBroker
-from k9ops.config.settings import Settings, get_settings
-from k9ops.web.accounts import add_account
+from k9ops.config.settings import Settings
 from k9ops.web.app import build_app
 from k9ops.web.visit import Desk
-
-PASSWORD = "a long enough word"
-
-
-@pytest.fixture
-def desk(engine: Engine, broker: K9opsRedisBroker) -> Desk:
-    from k9ops import actors
-
-    for name in ("viewer", "operator", "admin"):
-        add_account(engine, name, PASSWORD, name, by="test", origin="test")
-    for actor in actors.broker.get_declared_actors():
-        declared = actors.broker.get_actor(actor)
-        broker.actors[actor] = declared
-        broker.declare_queue(declared.queue_name)
-    return Desk(get_settings(), engine, broker)
 
 
 class Browser:

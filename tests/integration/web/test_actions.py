@@ -9,11 +9,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 from tests.integration.web.conftest import Browser
+from tests.web_fixtures import fail, make_run
 
-from k9ops.ledger.claims import claim_run, finish_run
-from k9ops.ledger.model import NewRun, Run
 from k9ops.ledger.queues import read_pauses
-from k9ops.ledger.requests import get_run, record_run
+from k9ops.ledger.requests import get_run
 from k9ops.ledger.slots import read_schedule_states
 from k9ops.web.app import PAGES
 from k9ops.web.pages.runs import mask_params
@@ -22,19 +21,6 @@ from k9ops.web.visit import Desk
 Enter = Callable[[str], Browser]
 XSS = "<script>alert('كلب')</script>\"'><img src=x onerror=alert(1)>"
 RANKS = ("viewer", "operator", "admin")
-
-
-def make_run(desk: Desk, **values: object) -> Run:
-    new = NewRun(job="canary", queue="k9_tasks", **values)  # type: ignore[arg-type]
-    record_run(desk.engine, new, is_sent=True)
-    return get_run(desk.engine, new.id)
-
-
-def fail(desk: Desk, run: Run, message: str = "It broke.") -> None:
-    claim = claim_run(desk.engine, run.id, owner="w", lease_s=30, path="worker")
-    assert claim is not None
-    ended = {"state": "failed", "message": message, "error_class": message[:60], "traceback": message}
-    assert finish_run(desk.engine, claim, **ended)  # type: ignore[arg-type]
 
 
 def audited(desk: Desk) -> list[tuple[str, str, str | None, str | None]]:

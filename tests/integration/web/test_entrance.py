@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import text
-from tests.integration.web.conftest import PASSWORD, Browser
+from tests.integration.web.conftest import Browser
+from tests.web_fixtures import PASSWORD
 
 from k9ops.web.accounts import remove_account, set_password, set_role
 from k9ops.web.app import PAGES
@@ -135,3 +136,18 @@ def test_done_and_redirects_never_leave_the_site(desk: Desk, enter: Enter) -> No
     assert "evil.example" not in page.text
     assert browser.client.get("/login?next=https://evil.example/").headers["location"] == "/"
     assert browser.client.get("/%2fevil.example/").status_code == 404
+
+
+def test_language_leads_back_to_the_page_and_never_leaves_the_site(enter: Enter) -> None:
+    browser = enter("viewer")
+    for page in ("/runs?job=canary&words=%D9%83", "/schedules", "/"):
+        assert browser.post("/language", language="en", page=page).headers["location"] == page
+    for page in (
+        "//evil.example/",
+        "/\\evil.example/",
+        "https://evil.example/",
+        "javascript:x",
+        "",
+        "/\t/evil.example",
+    ):
+        assert browser.post("/language", language="en", page=page).headers["location"] == "/"

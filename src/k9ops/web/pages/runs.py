@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from k9ops.ledger.model import Run
 from k9ops.ledger.requests import get_run, request_cancel, request_retry
 from k9ops.ledger.run_log import read_log
 from k9ops.ledger.selections import POSSIBLE_STATES, change_selected, select_run
+from k9ops.web.facts import describe_facts, read_moment
 from k9ops.web.visit import Desk, Visit
 
 ENDED_WRONG = frozenset({"failed", "expired", "partial"})
@@ -58,9 +58,9 @@ def show_run(visit: Visit) -> Response:
     return visit.render(
         "run.html",
         run=run,
-        params=_to_lines(mask_params(visit.desk, run)),
-        evidence=_to_lines(run.evidence or {}),
-        attempts=[item | {"ended_at": _read_ended_at(item)} for item in run.history],
+        params=describe_facts(mask_params(visit.desk, run), visit.speech),
+        evidence=describe_facts(run.evidence or {}, visit.speech),
+        attempts=[item | {"ended_at": read_moment(item.get("ended_at"))} for item in run.history],
         log=[_to_log_line(line) for line in read_log(engine, run.id)],
         chain=chain if len(chain) > 1 else [],
         can_retry=run.state in POSSIBLE_STATES["retry"],
@@ -135,21 +135,7 @@ def _read_place(visit: Visit, text: str | None) -> tuple[datetime, uuid.UUID] | 
     return (at if at.tzinfo else at.replace(tzinfo=UTC)), identity
 
 
-def _read_ended_at(attempt: Mapping[str, Any]) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(attempt.get("ended_at")))
-    except ValueError:
-        return None
-
-
 def _to_log_line(line: Mapping[str, Any]) -> dict[str, str]:
     head = {name: str(line.get(name, "")) for name in ("at", "level", "event", "attempt")}
     fields = [f"{name}={value}" for name, value in line.items() if name not in head]
     return head | {"fields": " ".join(fields)}
-
-
-def _to_lines(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
-        for name, value in values.items()
-    ]
