@@ -33,7 +33,7 @@ def test_run_is_retried_and_cancelled_with_a_reason(open_page: OpenPage, desk: D
     page = open_page("operator", f"/runs/{run.id}")
     page.locator("summary", has_text="Retry").click()
     page.get_by_role("button", name="Retry").click()  # the browser itself asks for the reason
-    expect(page.get_by_label("Reason")).to_be_focused()
+    expect(page.locator("details", has_text="Retry").get_by_label("Reason")).to_be_focused()
     assert get_run(desk.engine, run.id).state == "failed"
     page.goto(f"/runs/{run.id}")
     act(page, "Retry", "الخادم عاد")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from k9ops.ledger.execution import ActiveRun
 
 
 def active(**limits: Any) -> ActiveRun:
-    return ActiveRun(None, soft_limit_s=None, **limits)  # type: ignore[arg-type]
+    claim: Any = SimpleNamespace(run=SimpleNamespace(attempt=1, params={}))
+    return ActiveRun(claim, soft_limit_s=None, **limits)
 
 
 @pytest.fixture(autouse=True)
