@@ -47,9 +47,18 @@ def pass_by(*, folder: str) -> Outcome:
 
 
 @dramatiq.actor(queue_name="leases", max_retries=5)
+def be_busy(*, folder: str) -> Outcome:
+    """Take a second."""
+    owner = _note(Path(folder) / "busy")
+    threading.Event().wait(1)
+    return Outcome("succeeded", "Done.", {"owner": owner})
+
+
+@dramatiq.actor(queue_name="leases", max_retries=5)
 def kill_worker(*, folder: str) -> Outcome:
-    """Take the worker process down each time."""
+    """Take the worker process down each time, when others have begun beside it."""
     _note(Path(folder) / "killed")
+    threading.Event().wait(0.3)
     os.kill(os.getpid(), signal.SIGKILL)
     return Outcome("failed", "It did not die.")
 
