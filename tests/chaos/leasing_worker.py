@@ -30,6 +30,15 @@ def write_when_told(*, folder: str) -> Outcome:
 
 
 @dramatiq.actor(queue_name="leases", max_retries=5)
+def end_when_told(*, folder: str) -> Outcome:
+    """Wait for a file without any check."""
+    owner = _note(Path(folder) / "begun")
+    while not (Path(folder) / "told").exists():
+        threading.Event().wait(_POLL_S)
+    return Outcome("succeeded", "Ended.", {"owner": owner})
+
+
+@dramatiq.actor(queue_name="leases", max_retries=5)
 def stay_at_work(*, folder: str, number: int) -> Outcome:
     """Be at work, with a check now and then, until a file is there."""
     owner = _note(Path(folder) / f"begun-{number}")
