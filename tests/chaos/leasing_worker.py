@@ -30,6 +30,15 @@ def write_when_told(*, folder: str) -> Outcome:
 
 
 @dramatiq.actor(queue_name="leases", max_retries=5)
+def end_when_told(*, folder: str) -> Outcome:
+    """Wait for a file without any check."""
+    owner = _note(Path(folder) / "begun")
+    while not (Path(folder) / "told").exists():
+        threading.Event().wait(_POLL_S)
+    return Outcome("succeeded", "Ended.", {"owner": owner})
+
+
+@dramatiq.actor(queue_name="leases", max_retries=5)
 def stay_at_work(*, folder: str, number: int) -> Outcome:
     """Be at work, with a check now and then, until a file is there."""
     owner = _note(Path(folder) / f"begun-{number}")
@@ -47,9 +56,18 @@ def pass_by(*, folder: str) -> Outcome:
 
 
 @dramatiq.actor(queue_name="leases", max_retries=5)
+def be_busy(*, folder: str) -> Outcome:
+    """Take a second."""
+    owner = _note(Path(folder) / "busy")
+    threading.Event().wait(1)
+    return Outcome("succeeded", "Done.", {"owner": owner})
+
+
+@dramatiq.actor(queue_name="leases", max_retries=5)
 def kill_worker(*, folder: str) -> Outcome:
-    """Take the worker process down each time."""
+    """Take the worker process down each time, when others have begun beside it."""
     _note(Path(folder) / "killed")
+    threading.Event().wait(0.3)
     os.kill(os.getpid(), signal.SIGKILL)
     return Outcome("failed", "It did not die.")
 

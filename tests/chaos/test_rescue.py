@@ -90,21 +90,30 @@ def test_runs_of_a_killed_worker_run_again_within_15_s_with_the_defaults_under_l
     assert len(read(tmp_path / "passed")) == BACKLOG
 
 
-def test_run_that_kills_its_worker_ends_after_three_deaths(
+def test_run_that_kills_its_worker_ends_after_three_deaths_and_takes_no_other_with_it(
     engine: Engine, environment: dict[str, str], tmp_path: Path
 ) -> None:
     variables = {**environment, "K9OPS_LEASE_S": "3", "K9OPS_RELAY_INTERVAL_S": "0.1"}
+    neighbours = [ask(engine, "be_busy", folder=str(tmp_path)) for _ in range(3)]
     poison = ask(engine, "kill_worker", folder=str(tmp_path))
     for deaths in (1, 2, 3):
-        with worker_process(WORKER, variables) as worker:
+        with worker_process(WORKER, variables, threads=4) as worker:
             wait_for(lambda deaths=deaths: len(read(tmp_path / "killed")) == deaths)  # type: ignore[misc]
             wait_for(lambda worker=worker: has_ended(worker))  # type: ignore[misc]
+        wait_for(lambda: not has_lease(engine))
     with worker_process(WORKER, variables):
         run = wait_for_end(engine, poison)
-        other = wait_for_end(engine, ask(engine, "pass_by", folder=str(tmp_path)))
+        others = [wait_for_end(engine, new) for new in neighbours]
     assert (run.state, run.error_class, run.deaths, run.attempt) == ("failed", "poison", 3, 3)
     assert len(read(tmp_path / "killed")) == 3
-    assert other.state == "succeeded"
+    assert [other.state for other in others] == ["succeeded"] * 3
+    assert max(other.deaths for other in others) > 0
+
+
+def has_lease(engine: Engine) -> bool:
+    with engine.begin() as connection:
+        query = "SELECT count(*) FROM k9ops.run WHERE lease_expires_at > now()"
+        return bool(connection.execute(text(query)).scalar_one())
 
 
 def has_ended(worker: subprocess.Popen[bytes]) -> bool:

@@ -9,7 +9,18 @@ from k9ops.ledger.model import RUN_COLUMNS, Run, run_from_row
 
 MAX_DEATHS = 3
 
+# Runs that lost their worker together are all suspect of having killed it. After the second time they are tried one
+# after the other, so that the others do not die for the one.
 _RESCUE = text(f"""
+    WITH lost AS MATERIALIZED (
+        SELECT id, deaths, split_part(lease_owner, '/', 1) AS worker FROM k9ops.run
+        WHERE state = 'running' AND lease_expires_at < now()
+            AND pg_postmaster_start_time() <= now() - make_interval(secs => :lease_s)
+        LIMIT 500 FOR UPDATE SKIP LOCKED),
+    placed AS (
+        SELECT id, CASE WHEN deaths = 0 THEN 0
+                        ELSE row_number() OVER (PARTITION BY worker, deaths = 0 ORDER BY id) - 1 END AS place
+        FROM lost)
     UPDATE k9ops.run SET
         deaths = deaths + 1,
         state = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
@@ -20,14 +31,12 @@ _RESCUE = text(f"""
                        WHEN deaths + 1 >= :max_deaths
                        THEN 'Its worker died ' || (deaths + 1) || ' times: it is not tried again by itself.'
                        ELSE 'The worker ' || lease_owner || ' died or lost its connection.' END,
-        due_at = now(), sent_at = NULL, sends = 0,
+        due_at = now() + make_interval(secs => :lease_s * placed.place), sent_at = NULL, sends = 0,
         history = history || jsonb_build_object(
             'attempt', attempt, 'outcome', 'worker_lost', 'worker', lease_owner, 'ended_at', now(),
             'error_class', 'WorkerLost', 'message', 'The lease ran out.'),
         lease_owner = NULL, lease_expires_at = NULL
-    WHERE id IN (SELECT id FROM k9ops.run WHERE state = 'running' AND lease_expires_at < now()
-                 AND pg_postmaster_start_time() <= now() - make_interval(secs => :lease_s)
-                 LIMIT 500 FOR UPDATE SKIP LOCKED)
+    FROM placed WHERE run.id = placed.id
     RETURNING {RUN_COLUMNS}
 """)
 
@@ -43,7 +52,10 @@ _EXPIRE = text(f"""
 
 
 def rescue_lost_runs(engine: Engine, *, lease_s: float) -> list[Run]:
-    """Put runs whose lease ran out back, to be sent at once; a run that lost three workers fails as `poison`.
+    """Put runs whose lease ran out back; a run that lost three workers fails as `poison`.
+
+    They are sent at once, except those that have lost a second worker together: these follow each other at the distance
+    of a lease.
 
     Leases ran out while PostgreSQL was restarted and nobody could renew them: until it has been up for the time of
     one lease, their holders may do so.

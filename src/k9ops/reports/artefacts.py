@@ -194,8 +194,12 @@ def delete_expired(folder: Path, *, now: datetime) -> tuple[list[Artefact], int]
 
 @contextmanager
 def work_folder(folder: Path) -> Iterator[Path]:
-    """Make a private folder for a report's rows, and remove it with all that is in it."""
-    with TemporaryDirectory(prefix=_WORK_PREFIX, dir=open_folder(folder)) as path:
+    """Make a private folder for a report's rows, and remove it with all that is in it.
+
+    Raises:
+        DiskFull: From the block, whatever it writes there.
+    """
+    with disk_errors(), TemporaryDirectory(prefix=_WORK_PREFIX, dir=open_folder(folder)) as path:
         yield Path(path)
 
 

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from k9ops.durable import disk_errors
 from k9ops.errors import K9opsError
 
 _PR_SET_PDEATHSIG = 1
@@ -55,13 +56,14 @@ def render(order: Mapping[str, Any]) -> dict[str, Any]:
     try:
         document = json.loads(Path(order["document"]).read_text(encoding="utf-8"))
         output = Path(order["output"])
-        if "joined" in order:
-            from k9ops.reports.pdf.joining import join_parts  # few reports need it
+        with disk_errors():
+            if "joined" in order:
+                from k9ops.reports.pdf.joining import join_parts  # few reports need it
 
-            return {"pages": join_parts(document, [Path(path) for path in order["joined"]], output)}
-        if "spans" in order:
-            return {"pages": render_part(document, order["spans"], PageNumbers(*order["numbers"]), output)}
-        made = render_document(document, output)
+                return {"pages": join_parts(document, [Path(path) for path in order["joined"]], output)}
+            if "spans" in order:
+                return {"pages": render_part(document, order["spans"], PageNumbers(*order["numbers"]), output)}
+            made = render_document(document, output)
         return {"pages": made} if isinstance(made, int) else {"parts": [asdict(part) for part in made]}
     except K9opsError as exc:
         return {"error": type(exc).__name__, "message": exc.user_message, "detail": exc.detail}

@@ -30,7 +30,7 @@ from k9ops.outcome import Execution
 _LOG = get_logger("k9ops.reports")
 _POLL_S = 0.25
 _OUTPUT_KEPT_BYTES = 4_000
-_CLASSES = {name: getattr(errors, name) for name in ("GlyphMissing", "ReportTooLarge")}
+_CLASSES = {name: getattr(errors, name) for name in ("DiskFull", "GlyphMissing", "ReportTooLarge")}
 
 _lock = threading.Lock()
 _renderer: Renderer | None = None
