@@ -34,6 +34,7 @@ from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.engine import database_errors
 from k9ops.errors import AlertUndelivered
+from k9ops.ledger.queue_history import sample_queues
 
 _LOG = get_logger("k9ops.alerts")
 _PING_CHANNEL = "ping"
@@ -46,7 +47,7 @@ LookAtDrive = Callable[[Settings, Engine, datetime], DriveFacts]
 def go_round(
     settings: Settings, engine: Engine, *, holder: str, now: datetime, ask_drive: LookAtDrive = look_at_drive
 ) -> bool:
-    """Go a round if it is due and no other process does, then deliver what is due.
+    """Go a round if it is due and no other process does, then deliver what is due; now and then sample the queues.
 
     Args:
         settings: Rules, channels.
@@ -89,6 +90,8 @@ def go_round(
         with database_errors(), engine.begin() as connection:
             note_drive(connection, facts_to(facts))
     deliver(settings, engine, channels, now=now)
+    if is_elected:
+        sample_queues(engine, now=now)
     return is_elected
 
 

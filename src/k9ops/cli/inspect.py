@@ -34,6 +34,7 @@ from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
 from k9ops.ledger.model import Run
 from k9ops.ledger.processes import list_processes
+from k9ops.ledger.queue_history import read_queue_history, sum_up
 from k9ops.ledger.queues import QueuePause, read_pauses
 from k9ops.ledger.requests import list_runs
 from k9ops.ledger.statistics import QueueRuns, summarise_jobs, summarise_queues
@@ -50,6 +51,7 @@ def queues(as_json: JsonFlag = False) -> None:
     settings = open_settings()
     runs = summarise_queues(get_engine())
     pauses = read_pauses(get_engine())
+    last_day = sum_up(read_queue_history(get_engine(), now=datetime.now(UTC)))
     messages = _count_messages(settings, also={*runs, *pauses})
     served = {queue for process in list_processes(get_engine()) if not process.is_silent for queue in process.queues}
     if as_json:
@@ -58,6 +60,7 @@ def queues(as_json: JsonFlag = False) -> None:
                 **asdict(item),
                 "runs": asdict(runs.get(item.queue, QueueRuns(item.queue))),
                 "is_served": item.queue in served,
+                "last_day": last_day.get(item.queue, {"most_waiting": 0, "done": 0, "failed": 0}),
                 "pause": asdict(pauses[item.queue]) if item.queue in pauses else None,
             }
             for item in messages

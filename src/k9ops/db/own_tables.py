@@ -163,6 +163,20 @@ queue_pause = Table(
 )
 """One row for each queue of which no worker begins a run."""
 
+queue_sample = Table(
+    "queue_sample",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("at", DateTime(timezone=True), primary_key=True),
+    Column("waiting", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+)
+"""Four rows an hour for each queue where something happened, and one of no queue; kept for a day.
+
+`done` and `failed` are of the time since the samples before.
+"""
+
 process = Table(
     "process",
     metadata,

@@ -13,7 +13,7 @@ from k9ops.web import entrance, health
 from k9ops.web.accounts import Role
 from k9ops.web.gate import Handler, SafeHeaders, guard
 from k9ops.web.live import LiveBoards
-from k9ops.web.pages import audit, backups, overview, queues, reports, runs, schedules, selections
+from k9ops.web.pages import audit, backups, overview, queues, reports, runs, schedules, selections, uploads
 from k9ops.web.visit import Desk
 
 #: Address, method, page, least role; None is before the login.
@@ -40,11 +40,12 @@ PAGES: tuple[tuple[str, str, Handler, Role | None], ...] = (
     ("/schedules/{name}/pause", "POST", schedules.pause, "operator"),
     ("/schedules/{name}/resume", "POST", schedules.resume, "operator"),
     ("/schedules/{name}/run", "POST", schedules.run_now, "operator"),
-    ("/backups", "GET", backups.show_backups, "viewer"),
+    ("/backups", "GET", uploads.show_backups, "viewer"),
     ("/backups", "POST", backups.create, "operator"),
-    ("/backups/{backup_id}", "GET", backups.show_backup, "viewer"),
+    ("/backups/{backup_id}", "GET", uploads.show_backup, "viewer"),
     ("/backups/{backup_id}/pin", "POST", backups.change_pin, "operator"),
     ("/backups/{backup_id}/verify", "POST", backups.verify, "operator"),
+    ("/backups/{backup_id}/upload", "POST", uploads.upload, "operator"),
     ("/backups/{backup_id}/download", "POST", backups.download, "admin"),
     ("/reports", "GET", reports.show_reports, "viewer"),
     ("/reports/new/{key}", "GET", reports.show_report, "operator"),

@@ -5,12 +5,14 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 from tests.integration.web.conftest import Browser
 from tests.web_fixtures import fail, make_run
 
+from k9ops.ledger.queue_history import sample_queues
 from k9ops.ledger.queues import read_pauses
 from k9ops.ledger.requests import get_run
 from k9ops.ledger.slots import read_schedule_states
@@ -132,6 +134,18 @@ def test_queue_is_paused_and_resumed(desk: Desk, enter: Enter) -> None:
     assert read_pauses(desk.engine) == {}
     assert audited(desk)[0][1::2] == ("resume", "it is there")
     assert browser.post("/queues/nothing/pause", reason="r").status_code == 404
+
+
+def test_queues_have_the_history_of_their_last_day(desk: Desk, enter: Enter) -> None:
+    browser, run = enter("viewer"), make_run(desk)
+    browser.post("/language", language="en")
+    assert "<svg" not in browser.client.get("/queues").text
+    fail(desk, run)
+    assert sample_queues(desk.engine, now=datetime.now(UTC))
+    page = browser.client.get("/queues").text
+    assert page.count("<svg") == 3
+    assert page.count("<rect") == 1
+    assert "style=" not in page
 
 
 def test_backup_and_report_are_asked_for(desk: Desk, enter: Enter) -> None:

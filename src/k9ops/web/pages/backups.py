@@ -1,11 +1,11 @@
-"""Backups: what there is, whether it is proven, pinning, verifying now and downloading."""
+"""Backups: making one, pinning, verifying now and downloading."""
 
 from __future__ import annotations
 
 from starlette.responses import FileResponse, Response
 
 from k9ops.backups.audit import record_event
-from k9ops.backups.catalogue import Backup, is_backup_id, list_backups, load_backup, pin, unpin
+from k9ops.backups.catalogue import Backup, is_backup_id, load_backup, pin, unpin
 from k9ops.backups.connections import target_of
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.jobs import find_actor
@@ -13,21 +13,9 @@ from k9ops.errors import BackupNotFound, ParamsInvalid
 from k9ops.web.visit import Visit
 
 
-def show_backups(visit: Visit) -> Response:
-    """Show all backups."""
-    listing = list_backups(visit.desk.settings.backup_dir)
-    largest = max((item.size_bytes for item in listing.backups), default=0) or 1
-    return visit.render("backups.html", backups=listing.backups, problems=listing.problems, largest=largest)
-
-
-def show_backup(visit: Visit) -> Response:
-    """Show one backup."""
-    return visit.render("backup.html", backup=_find(visit))
-
-
 def change_pin(visit: Visit) -> Response:
     """Pin a backup, or let retention decide again."""
-    backup, reason = _find(visit), visit.reason()
+    backup, reason = find_backup(visit), visit.reason()
     is_pinned = backup.is_pinned
     if is_pinned:
         unpin(backup)
@@ -39,7 +27,7 @@ def change_pin(visit: Visit) -> Response:
 
 def verify(visit: Visit) -> Response:
     """Ask a worker to restore and compare a backup now."""
-    desk, backup, reason = visit.desk, _find(visit), visit.reason()
+    desk, backup, reason = visit.desk, find_backup(visit), visit.reason()
     asked = enqueue_run(
         desk.engine,
         desk.broker,
@@ -73,14 +61,19 @@ def create(visit: Visit) -> Response:
 
 def download(visit: Visit) -> Response:
     """Hand out an archive to an admin who typed its id."""
-    backup, reason = _find(visit), visit.reason()
+    backup, reason = find_backup(visit), visit.reason()
     if visit.form.get("confirm", "").strip() != backup.backup_id:
         raise ParamsInvalid(visit.speech.say("Type the id of the backup to confirm."))
     _note(visit, backup, "download", reason)
     return FileResponse(backup.archive_path, filename=backup.archive_path.name, media_type="application/octet-stream")
 
 
-def _find(visit: Visit) -> Backup:
+def find_backup(visit: Visit) -> Backup:
+    """Return the backup that an address names.
+
+    Raises:
+        BackupNotFound: There is none.
+    """
     backup_id = visit.request.path_params["backup_id"]
     if not is_backup_id(backup_id):
         raise BackupNotFound(visit.speech.say("There is no such backup."))

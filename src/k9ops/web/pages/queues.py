@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -10,16 +11,21 @@ from k9ops.broker.inspection import find_queue
 from k9ops.broker.queue_messages import QueueMessages
 from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.processes import list_processes
+from k9ops.ledger.queue_history import read_queue_history
 from k9ops.ledger.queues import pause_queue, read_pauses, resume_queue
 from k9ops.ledger.requests import list_runs
 from k9ops.ledger.statistics import QueueRuns, summarise_queues
 from k9ops.web.health import read_messages
+from k9ops.web.pages.queue_charts import BAR_WIDTH, CHART_HEIGHT, CHART_WIDTH, draw_charts
 from k9ops.web.visit import Desk, Visit
 
 
 def show_queues(visit: Visit) -> Response:
     """Show the page."""
-    return visit.render("queues.html", **gather(visit.desk))
+    now = datetime.now(UTC)
+    charts = draw_charts(read_queue_history(visit.desk.engine, now=now), now=now)
+    size = {"width": CHART_WIDTH, "height": CHART_HEIGHT, "bar_width": BAR_WIDTH}
+    return visit.render("queues.html", charts=charts, chart_size=size, **gather(visit.desk))
 
 
 def pause(visit: Visit) -> Response:

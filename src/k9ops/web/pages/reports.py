@@ -11,6 +11,7 @@ from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.jobs import find_actor
 from k9ops.reports.artefacts import FORMATS, Artefact, list_artefacts, load_artefact, open_artefact
 from k9ops.reports.catalogue import REPORTS, find_report
+from k9ops.reports.choices import list_choices
 from k9ops.reports.jobs import check_format
 from k9ops.reports.parameters import check_parameters
 from k9ops.web.visit import Visit
@@ -32,7 +33,8 @@ def show_reports(visit: Visit) -> Response:
 def show_report(visit: Visit) -> Response:
     """Show the form of one report."""
     report = find_report(visit.request.path_params["key"])
-    return visit.render("report.html", report=report, formats=FORMATS)
+    choices = list_choices(visit.desk.engine, report)
+    return visit.render("report.html", report=report, formats=FORMATS, choices=choices)
 
 
 def request_report(visit: Visit) -> Response:

@@ -1,4 +1,4 @@
-"""What people steer: queues that are paused, and runs that they have looked after; log lines of runs."""
+"""What people steer, and see when they do: paused queues, acknowledged runs, log lines of runs, samples of queues."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create table `queue_pause`, and columns of `run`."""
+    """Create tables `queue_pause` and `queue_sample`, and columns of `run`."""
     op.create_table(
         "queue_pause",
         sa.Column("queue", sa.Text, primary_key=True),
         sa.Column("paused_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.Column("paused_by", sa.Text, nullable=False),
         sa.Column("reason", sa.Text),
+        schema="k9ops",
+    )
+    op.create_table(
+        "queue_sample",
+        sa.Column("queue", sa.Text, primary_key=True),
+        sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
+        sa.Column("waiting", sa.BigInteger, nullable=False),
+        sa.Column("done", sa.BigInteger, nullable=False),
+        sa.Column("failed", sa.BigInteger, nullable=False),
         schema="k9ops",
     )
     op.add_column("run", sa.Column("acknowledged_at", sa.DateTime(timezone=True)), schema="k9ops")
