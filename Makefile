@@ -48,6 +48,7 @@ bench: setup ## Measure against bare tools in one run (takes minutes)
 	@$(RUN)/python benchmarks/upkeep.py
 	@$(RUN)/python benchmarks/swap.py
 	@$(RUN)/python benchmarks/reports.py
+	@$(RUN)/python benchmarks/web.py --write
 
 bench-queues: setup ## Measure against other task queues (takes half an hour)
 	@$(RUN)/python benchmarks/queues.py

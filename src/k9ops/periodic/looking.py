@@ -10,8 +10,9 @@ from sqlalchemy import Engine
 
 from k9ops.config.settings import Settings
 from k9ops.errors import RunNotFound, ScheduleUnknown
+from k9ops.ledger.browsing import list_slot_runs
 from k9ops.ledger.model import Run
-from k9ops.ledger.requests import get_run, list_runs
+from k9ops.ledger.requests import get_run
 from k9ops.ledger.slots import ScheduleState, read_clock, read_schedule_states
 from k9ops.periodic.dispatcher import load_timetable
 from k9ops.periodic.timetable import Schedule, find_next_slot
@@ -25,7 +26,7 @@ class ScheduleView:
         schedule: The row of the timetable.
         state: How far it is; None when no scheduler has seen it yet.
         next_slot: Aware UTC; None while it is switched off.
-        last_run: The newest run that it started.
+        last_run: The newest run that it started; None also when nobody asked for it.
     """
 
     schedule: Schedule
@@ -76,20 +77,21 @@ def find_schedule(settings: Settings, engine: Engine, name: str) -> Schedule:
     return found
 
 
-def look_at_schedules(settings: Settings, engine: Engine) -> list[ScheduleView]:
-    """Return every schedule as it is now."""
+def look_at_schedules(settings: Settings, engine: Engine, *, with_last_runs: bool = True) -> list[ScheduleView]:
+    """Return every schedule as it is now, without its last run when that is not wanted."""
     now, states = read_clock(engine), read_schedule_states(engine)
     views = []
     for schedule in load_timetable(settings, engine):
         next_slot = find_next_slot(schedule.cron, settings.zone, after=now) if schedule.cron else None
         state = states.get(schedule.name)
-        views.append(ScheduleView(schedule, state, next_slot, _find_last_run(engine, schedule, state)))
+        last_run = _find_last_run(engine, schedule, state) if with_last_runs else None
+        views.append(ScheduleView(schedule, state, next_slot, last_run))
     return views
 
 
 def _find_last_run(engine: Engine, schedule: Schedule, state: ScheduleState | None) -> Run | None:
     if schedule.params is None:
-        runs = list_runs(engine, job=schedule.job, trigger="schedule", limit=1)
+        runs = list_slot_runs(engine, schedule.job, limit=1)
         return runs[0] if runs else None
     if state is None or state.last_slot is None:
         return None

@@ -49,7 +49,7 @@ def gather(desk: Desk) -> dict[str, Any]:
     settings, now = desk.settings, datetime.now(UTC)
     listing = list_backups(settings.backup_dir)
     verified = next((item for item in listing.backups if item.verification_state == "verified"), None)
-    schedules = look_at_schedules(settings, desk.engine)
+    schedules = look_at_schedules(settings, desk.engine, with_last_runs=False)
     processes = [item for item in list_processes(desk.engine) if not item.is_silent]
     folder = settings.backup_dir.absolute()
     disk = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))

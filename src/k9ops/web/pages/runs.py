@@ -39,7 +39,7 @@ def show_runs(visit: Visit) -> Response:
         following = "/runs?" + urlencode({name: value for name, value in given.items() if value} | {"before": place})
     return visit.render(
         "runs.html",
-        runs=page.runs,
+        page=page,
         following=following,
         given=given,
         is_first="before" not in query,

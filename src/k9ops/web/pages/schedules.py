@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.jobs import find_actor
+from k9ops.ledger.browsing import list_slot_runs
 from k9ops.ledger.model import Run
-from k9ops.ledger.requests import list_runs
 from k9ops.ledger.slots import pause_schedule, resume_schedule
 from k9ops.periodic.looking import ScheduleView, find_schedule, look_at_schedules
 from k9ops.periodic.timetable import Schedule
@@ -28,7 +28,7 @@ def show_schedules(visit: Visit) -> Response:
 def _find_last_runs(engine: Engine, view: ScheduleView) -> list[Run]:
     """Return runs, newest first; a schedule that shares its job with others shows its last one."""
     if view.schedule.params is None:
-        return list_runs(engine, job=view.schedule.job, trigger="schedule", limit=_STRIP)
+        return list_slot_runs(engine, view.schedule.job, limit=_STRIP)
     return [view.last_run] if view.last_run else []
 
 
