@@ -151,12 +151,12 @@ def test_frozen_rabbitmq_costs_one_request_a_moment_and_the_next_nothing(
     rabbitmq_server: RabbitmqServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker, "_send_timeout_s", 0.2)
     send(engine, broker, job)
+    monkeypatch.setattr(broker, "_send_timeout_s", 0.2)
     with rabbitmq_server.frozen():
         begun_s = time.monotonic()
         assert enqueue_run(engine, broker, get_settings(), job, {}).path == "outbox"
-        assert 0.2 <= time.monotonic() - begun_s < 3
+        assert 0.2 <= time.monotonic() - begun_s < 9
         assert broker.breaker.is_open
         assert enqueue_run(engine, broker, get_settings(), job, {}).path == "outbox"
     wait_for(lambda: not broker.breaker.is_open)
