@@ -60,6 +60,16 @@ def test_role_decides_about_every_page(desk: Desk, enter: Enter, name: str) -> N
         assert answer.status_code < 500
 
 
+def test_no_viewer_changes_anything_and_only_admins_download() -> None:
+    changes = {path: role for path, method, _, role in PAGES if method == "POST" and role is not None}
+    assert {path for path, role in changes.items() if role == "viewer"} == {"/logout", "/language"}
+    assert {path for path, role in changes.items() if role == "admin"} == {"/backups/{backup_id}/download"}
+    assert {
+        "/queues/{name}/pause", "/queues/{name}/resume", "/runs/{run_id}/discard", "/selections/{action}",
+        "/backups/{backup_id}/upload",
+    } <= {path for path, role in changes.items() if role == "operator"}  # fmt: skip
+
+
 def test_every_change_needs_the_token_of_this_session(desk: Desk, enter: Enter) -> None:
     browser, other = enter("admin"), enter("admin")
     for path, method, _, role in PAGES:

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+from tests.unit.ledger.test_conclusion import active_run
 
 from k9ops.broker import overdue
 from k9ops.broker.overdue import is_overdue
@@ -11,7 +12,7 @@ from k9ops.ledger.execution import ActiveRun
 
 
 def active(**limits: Any) -> ActiveRun:
-    return ActiveRun(None, soft_limit_s=None, **limits)  # type: ignore[arg-type]
+    return ActiveRun(active_run().claim, soft_limit_s=None, **limits)
 
 
 @pytest.fixture(autouse=True)
