@@ -14,7 +14,7 @@ from tests.integration.web.conftest import Browser
 from k9ops.ledger.claims import claim_run, finish_run
 from k9ops.ledger.model import NewRun, Run
 from k9ops.ledger.queue_history import sample_queues
-from k9ops.ledger.queues import read_pauses
+from k9ops.ledger.queues import pause_queue, read_pauses
 from k9ops.ledger.requests import get_run, record_run
 from k9ops.ledger.slots import read_schedule_states
 from k9ops.web.app import PAGES
@@ -299,8 +299,11 @@ def test_health_tells_what_is_missing_and_metrics_want_their_token(desk: Desk) -
     assert "no worker for" in ready.json()["problems"]["workers"]
     assert browser.client.get("/metrics").status_code == 404
     fail(desk, make_run(desk))
+    pause_queue(desk.engine, "reports", paused_by="omar", origin=None, reason=None)
     open_one = Browser(desk, desk.settings.model_copy(update={"web_metrics_token": SecretStr("t0ken")}))
     assert open_one.client.get("/metrics").status_code == 401
     figures = open_one.client.get("/metrics", headers={"Authorization": "Bearer t0ken"}).text
     assert 'k9ops_runs_ended_1d{job="canary",state="failed"} 1.0' in figures
     assert 'k9ops_queue_messages{kind="waiting",queue="k9_tasks"}' in figures
+    assert 'k9ops_queue_paused{queue="reports"} 1.0' in figures
+    assert 'k9ops_queue_paused{queue="backups"} 0.0' in figures

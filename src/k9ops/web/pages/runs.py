@@ -60,7 +60,7 @@ def show_run(visit: Visit) -> Response:
         run=run,
         params=_to_lines(mask_params(visit.desk, run)),
         evidence=_to_lines(run.evidence or {}),
-        attempts=[item | {"ended_at": _read_ended_at(item)} for item in run.history],
+        attempts=[item | {"ended_at": _read_moment(item.get("ended_at"))} for item in run.history],
         log=[_to_log_line(line) for line in read_log(engine, run.id)],
         chain=chain if len(chain) > 1 else [],
         can_retry=run.state in POSSIBLE_STATES["retry"],
@@ -135,15 +135,16 @@ def _read_place(visit: Visit, text: str | None) -> tuple[datetime, uuid.UUID] | 
     return (at if at.tzinfo else at.replace(tzinfo=UTC)), identity
 
 
-def _read_ended_at(attempt: Mapping[str, Any]) -> datetime | None:
+def _read_moment(text: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(str(attempt.get("ended_at")))
+        moment = datetime.fromisoformat(str(text))
     except ValueError:
         return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _to_log_line(line: Mapping[str, Any]) -> dict[str, str]:
-    head = {name: str(line.get(name, "")) for name in ("at", "level", "event", "attempt")}
+def _to_log_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    head = {"at": _read_moment(line.get("at"))} | {name: line.get(name, "") for name in ("level", "event", "attempt")}
     fields = [f"{name}={value}" for name, value in line.items() if name not in head]
     return head | {"fields": " ".join(fields)}
 
