@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from hypothesis import settings
 from psycopg import sql
 from tests.hosts import can_have_namespaces
 from tests.rabbitmq_server import RabbitmqServer
@@ -17,6 +18,9 @@ from tests.rabbitmq_server import RabbitmqServer
 from k9ops.embedded.places import package_dir, temporary_folder
 from k9ops.embedded.postgres import PostgresServer, wheel_bin_dir
 from k9ops.embedded.valkey import ValkeyServer
+
+settings.register_profile("patient", deadline=None)  # how quick a machine is says nothing about the code
+settings.load_profile("patient")
 
 pytest_plugins = ["tests.ledger_fixtures", "tests.web_fixtures"]
 

@@ -19,6 +19,7 @@ from k9ops.broker.queue_messages import QueueMessages
 from k9ops.db.engine import database_errors
 from k9ops.errors import K9opsError
 from k9ops.ledger.processes import list_processes
+from k9ops.ledger.queues import read_pauses
 from k9ops.ledger.statistics import QueueRuns, summarise_queues
 from k9ops.web.visit import Desk, Visit
 
@@ -108,7 +109,11 @@ class _Figures(Collector):
             for kind in ("due", "later", "retrying", "running"):
                 runs.add_metric([queue, kind], getattr(counts, kind))
             oldest.add_metric([queue], counts.oldest_due_s or 0)
-        yield from (runs, oldest)
+        paused = GaugeMetricFamily("k9ops_queue_paused", "1 while a person has paused it.", labels=["queue"])
+        pauses = read_pauses(desk.engine)
+        for queue in sorted({*desk.broker.get_declared_queues(), *pauses}):
+            paused.add_metric([queue], float(queue in pauses))
+        yield from (runs, oldest, paused)
         yield from self._collect_outcomes()
         verified = [
             item for item in list_backups(desk.settings.backup_dir).backups if item.verification_state == "verified"

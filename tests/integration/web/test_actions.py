@@ -13,7 +13,7 @@ from tests.integration.web.conftest import Browser
 from tests.web_fixtures import fail, make_run
 
 from k9ops.ledger.queue_history import sample_queues
-from k9ops.ledger.queues import read_pauses
+from k9ops.ledger.queues import pause_queue, read_pauses
 from k9ops.ledger.requests import get_run
 from k9ops.ledger.slots import read_schedule_states
 from k9ops.web.app import PAGES
@@ -44,6 +44,16 @@ def test_role_decides_about_every_page(desk: Desk, enter: Enter, name: str) -> N
         is_allowed = RANKS.index(name) >= RANKS.index(role)
         assert (answer.status_code != 403) == is_allowed, (path, method, answer.status_code)
         assert answer.status_code < 500
+
+
+def test_no_viewer_changes_anything_and_only_admins_download() -> None:
+    changes = {path: role for path, method, _, role in PAGES if method == "POST" and role is not None}
+    assert {path for path, role in changes.items() if role == "viewer"} == {"/logout", "/language"}
+    assert {path for path, role in changes.items() if role == "admin"} == {"/backups/{backup_id}/download"}
+    assert {
+        "/queues/{name}/pause", "/queues/{name}/resume", "/runs/{run_id}/discard", "/selections/{action}",
+        "/backups/{backup_id}/upload",
+    } <= {path for path, role in changes.items() if role == "operator"}  # fmt: skip
 
 
 def test_every_change_needs_the_token_of_this_session(desk: Desk, enter: Enter) -> None:
@@ -275,6 +285,7 @@ def test_health_tells_what_is_missing_and_metrics_want_their_token(desk: Desk) -
     assert "no worker for" in ready.json()["problems"]["workers"]
     assert browser.client.get("/metrics").status_code == 404
     fail(desk, make_run(desk))
+    pause_queue(desk.engine, "reports", paused_by="omar", origin=None, reason=None)
     open_one = Browser(desk, desk.settings.model_copy(update={"web_metrics_token": SecretStr("t0ken")}))
     assert open_one.client.get("/metrics").status_code == 401
     figures = open_one.client.get("/metrics", headers={"Authorization": "Bearer t0ken"}).text
@@ -284,3 +295,5 @@ def test_health_tells_what_is_missing_and_metrics_want_their_token(desk: Desk) -
             assert f'k9ops_queue_runs{{kind="{kind}",queue="{queue}"}} ' in figures
     assert 'k9ops_runs_ended_1d{job="canary",state="failed"} 1.0' in figures
     assert 'k9ops_queue_messages{kind="waiting",queue="k9_tasks"}' in figures
+    assert 'k9ops_queue_paused{queue="reports"} 1.0' in figures
+    assert 'k9ops_queue_paused{queue="backups"} 0.0' in figures

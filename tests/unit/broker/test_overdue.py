@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.ledger.test_conclusion import active_run
 
 from k9ops.broker import overdue
 from k9ops.broker.overdue import is_overdue
@@ -12,8 +12,7 @@ from k9ops.ledger.execution import ActiveRun
 
 
 def active(**limits: Any) -> ActiveRun:
-    claim: Any = SimpleNamespace(run=SimpleNamespace(attempt=1, params={}))
-    return ActiveRun(claim, soft_limit_s=None, **limits)
+    return ActiveRun(active_run().claim, soft_limit_s=None, **limits)
 
 
 @pytest.fixture(autouse=True)

@@ -135,7 +135,7 @@ def _read_place(visit: Visit, text: str | None) -> tuple[datetime, uuid.UUID] | 
     return (at if at.tzinfo else at.replace(tzinfo=UTC)), identity
 
 
-def _to_log_line(line: Mapping[str, Any]) -> dict[str, str]:
-    head = {name: str(line.get(name, "")) for name in ("at", "level", "event", "attempt")}
+def _to_log_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    head = {"at": read_moment(line.get("at"))} | {name: line.get(name, "") for name in ("level", "event", "attempt")}
     fields = [f"{name}={value}" for name, value in line.items() if name not in head]
     return head | {"fields": " ".join(fields)}
