@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from psycopg.types.json import Jsonb
 from tests.chaos.proxy import Proxy
+from tests.chaos.storm_effects import DDL, QUEUE
 from tests.chaos.storm_fleet import MARK, Fleet, Member, find_marked
-from tests.chaos.storm_jobs import DDL, QUEUE
 from tests.chaos.storm_judge import OPEN, count_figures, find_broken_promises, find_left_behind
 from tests.chaos.storm_servers import StormPostgres, StormRedis
 from tests.processes import ROOT, wait_for
@@ -33,6 +33,7 @@ class Storm:
     Args:
         folder: Of this storm; made.
         seed: Of what the producer asks for.
+        pause_s: Between two of its requests.
 
     Attributes:
         redis: The server.
@@ -42,10 +43,10 @@ class Storm:
         fleet: The processes.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, pause_s: float = 0.1) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self._seed = seed
+        self._producer_arguments = [str(seed), str(pause_s)]
         self._mark = secrets.token_hex(8)
         self._temporary = folder / "tmp"
         self._temporary.mkdir()
@@ -66,7 +67,7 @@ class Storm:
             subprocess.run(upgrade, cwd=ROOT, env={**os.environ, **environments[0]}, check=True, capture_output=True)
             self.postgres.ask(DDL)
             worker = ["dramatiq", "tests.chaos.storm_jobs", "-p", "1", "-t", "4"]
-            producer = ["tests.chaos.storm_producer", str(self._seed), str(self._accepted_path)]
+            producer = ["tests.chaos.storm_producer", *self._producer_arguments, str(self._accepted_path)]
             self.fleet = Fleet(
                 {
                     "worker-1": Member(worker, environments[0], self.folder / "worker-1.log"),

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ import psycopg
 from dramatiq.brokers.redis import RedisBroker
 from tests.chaos.proxy import Proxy
 from tests.chaos.storm import LEASE_S, Storm
+from tests.chaos.storm_effects import QUEUE
 from tests.processes import wait_for
+
+from k9ops.broker.redis_broker import RECORDED_OPTION
 
 _PAUSED_S = 2.5  # longer than a socket's time-out, which is 1 s in a storm
 _SHORT_S = 1.5
 _LOSS_S = 20
+_BUSY_JOBS, _BUSY_STEPS = 8, 20
 _SENT_BY_OLDER = 10
 
 
@@ -82,6 +87,7 @@ def _producer_killed(storm: Storm, chance: random.Random) -> None:
 
 @_fault("processes")
 def _worker_asked_to_end(storm: Storm, chance: random.Random) -> None:
+    _keep_busy(storm)
     worker = chance.choice(storm.workers)
     starts = worker.starts
     worker.ask_to_end()
@@ -90,6 +96,7 @@ def _worker_asked_to_end(storm: Storm, chance: random.Random) -> None:
 
 @_fault("processes")
 def _everything_asked_to_end(storm: Storm, chance: random.Random) -> None:
+    _keep_busy(storm)
     before = {name: member.starts for name, member in storm.fleet.members.items()}
     for member in storm.fleet.members.values():
         member.ask_to_end()
@@ -98,6 +105,7 @@ def _everything_asked_to_end(storm: Storm, chance: random.Random) -> None:
 
 @_fault("processes")
 def _worker_stopped_past_its_lease(storm: Storm, chance: random.Random) -> None:
+    _keep_busy(storm)
     worker = chance.choice(storm.workers)
     worker.send(signal.SIGSTOP)
     _last(LEASE_S * 2)
@@ -148,6 +156,11 @@ def _redis_read_only(storm: Storm, chance: random.Random) -> None:
     storm.redis.ask("REPLICAOF", "127.0.0.1", "1")
     _last(_SHORT_S)
     storm.redis.ask("REPLICAOF", "NO", "ONE")
+
+
+@_fault("redis")
+def _messages_of_running_jobs_delivered_again(storm: Storm, chance: random.Random) -> None:
+    _send_as_others(storm, _keep_busy(storm), "count_slowly", {"steps": _BUSY_STEPS}, {RECORDED_OPTION: True})
 
 
 @_fault("postgres")
@@ -244,19 +257,38 @@ def _network_slow(storm: Storm, chance: random.Random) -> None:
 @_fault("alone")
 def _messages_of_an_older_worker(storm: Storm, chance: random.Random) -> None:
     """Send what Dramatiq sends by itself: a worker records such a run when its message arrives."""
+    ids = [uuid.uuid4() for _ in range(_SENT_BY_OLDER)]
+    _send_as_others(storm, ids, "count_quickly", {"number": 0}, {})
+    query = "SELECT count(*) FROM k9ops.run WHERE id = ANY(%s) AND state = 'succeeded'"
+    wait_for(lambda: storm.postgres.ask(query, [ids])[0][0] == _SENT_BY_OLDER)
+
+
+def _keep_busy(storm: Storm) -> list[uuid.UUID]:
+    """Ask for jobs that take longer than others, and return when some of them run, or cannot."""
+    ids = [storm.ask_for("count_slowly", {"steps": _BUSY_STEPS}) for _ in range(_BUSY_JOBS)]
+    query = "SELECT count(*) FROM k9ops.run WHERE id = ANY(%s) AND state <> 'queued'"
+    with suppress(AssertionError):  # both workers may be away
+        wait_for(lambda: storm.postgres.ask(query, [ids])[0][0] >= _BUSY_JOBS // 2, deadline_s=_LOSS_S)
+    return ids
+
+
+def _send_as_others(
+    storm: Storm, ids: list[uuid.UUID], job: str, params: dict[str, object], options: dict[str, object]
+) -> None:
+    """Send messages by Dramatiq's own broker."""
     broker = RedisBroker(url=f"redis://127.0.0.1:{storm.redis.port}/1", middleware=[])
     try:
-        messages = [
-            dramatiq.Message(
-                queue_name="storm", actor_name="count_quickly", args=(), kwargs={"number": number}, options={}
+        for run_id in ids:
+            broker.enqueue(
+                dramatiq.Message(
+                    queue_name=QUEUE,
+                    actor_name=job,
+                    args=(),
+                    kwargs=params,
+                    options=dict(options),
+                    message_id=str(run_id),
+                )
             )
-            for number in range(_SENT_BY_OLDER)
-        ]
-        for message in messages:
-            broker.enqueue(message)
-        ids = [message.message_id for message in messages]
-        query = "SELECT count(*) FROM k9ops.run WHERE id = ANY(%s) AND state = 'succeeded'"
-        wait_for(lambda: storm.postgres.ask(query, [ids])[0][0] == _SENT_BY_OLDER)
     finally:
         broker.client.close()
 

@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime
 
 import dramatiq
+from tests.chaos.storm_effects import CHILDREN, QUEUE
 
 from k9ops.actors import broker
 from k9ops.db.engine import database_errors, execute_alone, get_engine
@@ -19,19 +20,9 @@ from k9ops.errors import PermanentError, TransientError
 from k9ops.ledger.execution import current_execution, current_run
 from k9ops.outcome import FollowUp, Outcome
 
-__all__ = ["CHILDREN", "DDL", "broker"]
+__all__ = ["broker"]
 
-QUEUE = "storm"
-CHILDREN = 3
 STEP_S = 0.05
-
-DDL = """
-    CREATE SCHEMA storm;
-    CREATE TABLE storm.execution (
-        owner text PRIMARY KEY, run_id uuid NOT NULL, began_at timestamptz NOT NULL, checked_at timestamptz);
-    CREATE TABLE storm.effect (run_id uuid PRIMARY KEY, owner text NOT NULL);
-    CREATE TABLE storm.jump (at timestamptz NOT NULL);
-"""
 
 _BEGIN = "INSERT INTO storm.execution VALUES (%(owner)s, %(run_id)s, %(now)s)"
 _CHECKED = "UPDATE storm.execution SET checked_at = %(now)s WHERE owner = %(owner)s"

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from tests.chaos.storm_jobs import CHILDREN
+from tests.chaos.storm_effects import CHILDREN
 from tests.chaos.storm_servers import StormPostgres
 
 _COUNTING = "('count_quickly', 'count_slowly', 'count_slot', 'count_at_second_try', 'count_with_children')"

@@ -1,6 +1,7 @@
 """A process that asks for runs in every way that there is, and notes the ids of those that were accepted.
 
-Usage: `python -m tests.chaos.storm_producer SEED FILE`, until it is ended. Each line of the file is one accepted run.
+Usage: `python -m tests.chaos.storm_producer SEED PAUSE_S FILE`, until it is ended. Each line of the file is an accepted
+run.
 """
 
 from __future__ import annotations
@@ -23,12 +24,11 @@ from k9ops.broker.redis_broker import RECORDED_OPTION
 from k9ops.db.engine import database_errors, get_engine
 from k9ops.errors import BrokerUnavailable, DatabaseUnavailable
 
-PAUSE_S = 0.1
 BATCH = 8
 _FIRST_SLOT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def produce(seed: int, path: Path) -> None:
+def produce(seed: int, pause_s: float, path: Path) -> None:
     """Ask for runs until this process is ended."""
     chance = random.Random(seed)  # noqa: S311
     ways = [_ask_one, _ask_slowly, _ask_many, _ask_for_slot, _ask_in_transaction, _ask_later, _send, _ask_others]
@@ -42,7 +42,7 @@ def produce(seed: int, path: Path) -> None:
             for run_id in ids:
                 accepted.write(f"{run_id}\n")
             accepted.flush()
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
 
 
 def _ask_one(chance: random.Random) -> list[Any]:
@@ -83,4 +83,4 @@ def _ask_others(chance: random.Random) -> list[Any]:
 
 
 if __name__ == "__main__":
-    produce(int(sys.argv[1]), Path(sys.argv[2]))
+    produce(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))

@@ -20,7 +20,7 @@ from k9ops.ledger.requests import get_run, record_run
 
 WORKER = "tests.chaos.leasing_worker"
 RESCUE_S = 15
-BACKLOG = 300
+BACKLOG = 100
 
 
 @pytest.fixture

@@ -9,13 +9,16 @@ from tests.chaos.storm import Storm
 from tests.chaos.storm_faults import FAULTS
 
 SEED = 7
+LEFT_TO_LONG_ONES = ("both workers killed",)  # what it adds to one of them is not worth two more starts
 
 
 def test_every_run_has_one_outcome_and_one_effect_after_every_fault(server_folder: Path) -> None:
     chance = random.Random(SEED)  # noqa: S311
     print(f"seed {SEED}")
-    with Storm(server_folder / "storm", SEED) as storm:
+    with Storm(server_folder / "storm", SEED, pause_s=0.2) as storm:
         for name, fault in FAULTS.items():
+            if name in LEFT_TO_LONG_ONES:
+                continue
             print(name)
             fault.happen(storm, chance)
             storm.wait_for_effects()
