@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.backups.making import make_manifest
 
@@ -47,7 +47,6 @@ def write(
 
 @pytest.mark.parametrize("recipients", [(), KEYS.public_keys], ids=["plain", "encrypted"])
 @pytest.mark.parametrize("compression", ["zstd", "zstd-stream"])
-@settings(deadline=None)
 @given(content=st.binary(max_size=5000))
 def test_archive_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, compression: Compression, recipients: tuple[str, ...]
@@ -102,7 +101,6 @@ def test_read_for_restore_notices_an_archive_that_somebody_else_encrypted(tmp_pa
         list(read_for_restore(backup, keys=KEYS))
 
 
-@settings(deadline=None)
 @given(position=st.integers(0, 4999), bit=st.integers(0, 7))
 def test_check_digest_notices_any_flipped_bit(
     tmp_path_factory: pytest.TempPathFactory, position: int, bit: int

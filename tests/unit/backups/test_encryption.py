@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import pyrage
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from k9ops.backups.channel import Channel, ChannelClosed
@@ -57,7 +57,6 @@ def open_again(content: bytes, keys: PrivateKeys = KEYS) -> bytes:
     return b"".join(decrypt(split(content), keys))
 
 
-@settings(deadline=None)
 @given(content=st.binary(max_size=200_000), piece=st.integers(1, 150_000))
 def test_decrypt_yields_what_was_encrypted(content: bytes, piece: int) -> None:
     piece = max(piece, len(content) // 50)

@@ -551,7 +551,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps)
 def test_a_kept_set_never_loses_a_content_and_a_pack_nobody_needs_goes(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, int, int]]

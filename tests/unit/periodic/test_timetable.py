@@ -112,7 +112,7 @@ MOMENTS = st.integers(0, 1_500_000).map(lambda minutes: datetime(2026, 1, 1, tzi
 AROUND_CHANGES = st.sampled_from([datetime(2027, 3, 28, 0, tzinfo=UTC), datetime(2027, 10, 31, 0, tzinfo=UTC)])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     cron=st.sampled_from(SPECS),
     zone=st.sampled_from([RIYADH, BERLIN]),
