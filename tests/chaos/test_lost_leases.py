@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
+from tests.chaos.leasing import WORKER, ask, read
 from tests.chaos.proxy import Proxy
 from tests.processes import DEADLINE_S, wait_for, worker_process
 
 from k9ops.ledger.model import NewRun
-from k9ops.ledger.requests import get_run, record_run
-
-WORKER = "tests.chaos.leasing_worker"
+from k9ops.ledger.requests import get_run
 
 
 @pytest.fixture
@@ -29,20 +28,10 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
     }
 
 
-def read(path: Path) -> list[str]:
-    return path.read_text(encoding="ascii").splitlines() if path.exists() else []
-
-
-def ask(engine: Engine, folder: Path) -> NewRun:
-    new = NewRun(job="write_when_told", queue="leases", params={"folder": str(folder)})
-    record_run(engine, new, is_sent=False)
-    return new
-
-
 def test_worker_that_was_stopped_past_its_lease_writes_nothing(
     engine: Engine, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    asked = ask(engine, tmp_path)
+    asked = ask(engine, "write_when_told", folder=str(tmp_path))
     log = tmp_path / "stopped.log"
     with worker_process(WORKER, environment, log=log) as stopped:
         wait_for((tmp_path / "begun").exists)
@@ -64,7 +53,7 @@ def test_worker_that_was_stopped_past_its_lease_writes_nothing(
 def test_worker_that_is_cut_off_waits_at_its_check_until_it_knows_who_holds_the_run(
     engine: Engine, environment: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
-    asked = ask(engine, tmp_path)
+    asked = ask(engine, "write_when_told", folder=str(tmp_path))
     log = tmp_path / "cut.log"
     port = int(database_url.rpartition(":")[2].partition("/")[0])
     with Proxy(port) as proxy:
@@ -88,7 +77,7 @@ def test_worker_that_is_cut_off_waits_at_its_check_until_it_knows_who_holds_the_
 def test_worker_that_is_cut_off_alone_goes_on_with_its_run_when_it_is_back(
     engine: Engine, environment: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
-    asked = ask(engine, tmp_path)
+    asked = ask(engine, "write_when_told", folder=str(tmp_path))
     log = tmp_path / "cut.log"
     port = int(database_url.rpartition(":")[2].partition("/")[0])
     with Proxy(port) as proxy:
@@ -122,7 +111,7 @@ def test_claim_whose_reply_is_lost_is_the_workers_all_the_same(
         (tmp_path / "go").touch()
         proxy.lose_replies(b'"lease_s"', 1)
         with worker_process(WORKER, variables):
-            asked = ask(engine, tmp_path)
+            asked = ask(engine, "write_when_told", folder=str(tmp_path))
             wait_for(lambda: get_run(engine, asked.id).is_final)
     assert proxy.lost_replies == 1
     run = get_run(engine, asked.id)

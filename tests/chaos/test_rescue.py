@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import redis
 from sqlalchemy import Engine, text
+from tests.chaos.leasing import WORKER, ask, read, wait_for_end
 from tests.processes import wait_for, worker_process
 
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.broker.sending import build_message, send_messages
-from k9ops.ledger.model import NewRun, Run
+from k9ops.ledger.model import NewRun
 from k9ops.ledger.requests import get_run, record_run
 
-WORKER = "tests.chaos.leasing_worker"
 RESCUE_S = 15
 BACKLOG = 100
 
@@ -30,23 +30,8 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
     return {**defaults, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "K9OPS_WATCH_INTERVAL_S": "0"}
 
 
-def ask(engine: Engine, job: str, **params: object) -> NewRun:
-    new = NewRun(job=job, queue="leases", params=params)
-    record_run(engine, new, is_sent=False)
-    return new
-
-
-def read(path: Path) -> list[str]:
-    return path.read_text(encoding="ascii").splitlines() if path.exists() else []
-
-
 def get_lease(engine: Engine, new: NewRun) -> object:
     return get_run(engine, new.id).lease_expires_at
-
-
-def wait_for_end(engine: Engine, new: NewRun) -> Run:
-    run: Run = wait_for(lambda: run if (run := get_run(engine, new.id)).is_final else None)
-    return run
 
 
 def count_ended(engine: Engine) -> int:

@@ -6,28 +6,12 @@ import signal
 from pathlib import Path
 
 from sqlalchemy import Engine
+from tests.chaos.leasing import WORKER, ask, read, wait_for_end
 from tests.processes import wait_for, worker_process
 
-from k9ops.ledger.model import NewRun, Run
-from k9ops.ledger.requests import get_run, record_run
+from k9ops.ledger.requests import get_run
 
-WORKER = "tests.chaos.leasing_worker"
 WAITING = 20
-
-
-def ask(engine: Engine, job: str, **params: object) -> NewRun:
-    new = NewRun(job=job, queue="leases", params=params)
-    record_run(engine, new, is_sent=False)
-    return new
-
-
-def read(path: Path) -> list[str]:
-    return path.read_text(encoding="ascii").splitlines() if path.exists() else []
-
-
-def wait_for_end(engine: Engine, new: NewRun) -> Run:
-    run: Run = wait_for(lambda: run if (run := get_run(engine, new.id)).is_final else None)
-    return run
 
 
 def test_what_can_end_ends_and_the_rest_is_put_back_at_once_without_being_charged(
