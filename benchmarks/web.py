@@ -152,7 +152,7 @@ def watch(session: requests.Session, url: str, browsers: int, database: str, dur
     told = events[0] - seen
     for stream in streams:
         stream.close()
-    return (after - before - 1) / lasted_s, told / lasted_s / browsers if browsers else 0.0
+    return (after - before - 1) / lasted_s, told / lasted_s / browsers
 
 
 def count_transactions(url: str) -> int:
@@ -196,7 +196,7 @@ def main() -> None:
         url = stack.enter_context(dashboard(environment, folder))
         session = log_in(url, password)
         rows = measure_pages(session, url, options.rounds)
-        costs = [(count, *watch(session, url, count, postgres.url, 20 if count else 5)) for count in (0, 1, BROWSERS)]
+        costs = [(count, *watch(session, url, count, postgres.url, 20)) for count in (1, BROWSERS)]
     text = describe(options.runs, size_gb, options.rounds, rows, costs)
     print(text)
     if options.write:

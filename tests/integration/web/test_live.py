@@ -62,10 +62,12 @@ class Stream:
 
     def wait_for_end(self) -> None:
         """Read until the server ends the stream."""
-        while received := self._socket.recv(65_536):
-            self._read += received
-            if b"\r\n0\r\n\r\n" in self._read:
+        while b"\r\n0\r\n\r\n" not in self._read:
+            received = self._socket.recv(65_536)
+            if not received:
                 return
+            self._read += received
+            assert self._read.count(b"event: board") < 50, "it goes on and on"
 
     def close(self) -> None:
         self._socket.close()
