@@ -39,7 +39,7 @@ class Combiner(Generic[_Item, _Answer]):
         self._most = most
         self._lock = threading.Lock()
         self._line: list[_Place[_Item, _Answer]] = []
-        self._is_busy = False
+        self._at_work: _Place[_Item, _Answer] | None = None
 
     def __call__(self, item: _Item) -> _Answer:
         """Have an item carried out, and return its answer.
@@ -50,14 +50,33 @@ class Combiner(Generic[_Item, _Answer]):
         place: _Place[_Item, _Answer] = _Place(item)
         with self._lock:
             self._line.append(place)
-            is_first, self._is_busy = not self._is_busy, True
-        if not is_first:
-            place.turn.acquire()
-        if not place.was_carried_out:
-            self._carry_out_line()
+            self._at_work = self._at_work or place
+            is_first = self._at_work is place
+        try:
+            if not is_first:
+                place.turn.acquire()
+            if not place.was_carried_out:
+                self._carry_out_line()
+        except BaseException:  # raised in this thread by another
+            self._leave(place)
+            raise
         if place.error:
             raise place.error
         return place.answers[0] if place.answers else self._carry_out([item])[0]
+
+    def _leave(self, place: _Place[_Item, _Answer]) -> None:
+        """Take an interrupted thread out of the line, and pass its turn on when it had it."""
+        with self._lock:
+            if place not in self._line:
+                return
+            self._line.remove(place)
+            following = self._pass_on() if self._at_work is place else None
+        if following:
+            following.turn.release()
+
+    def _pass_on(self) -> _Place[_Item, _Answer] | None:
+        self._at_work = self._line[0] if self._line else None
+        return self._at_work
 
     def _carry_out_line(self) -> None:
         """Carry out the items of those in the line, then let the next of those who have come meanwhile do so."""
@@ -72,9 +91,8 @@ class Combiner(Generic[_Item, _Answer]):
                 batch[0].error = exc
         finally:
             with self._lock:
-                following = self._line[:1]
-                self._is_busy = bool(following)
+                following = self._pass_on()
             for place in batch:
                 place.was_carried_out = True
-            for place in (*batch[1:], *following):
+            for place in (*batch[1:], *([following] if following else [])):
                 place.turn.release()

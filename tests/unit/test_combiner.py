@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,3 +88,57 @@ def test_many_threads_get_their_own_answers() -> None:
 def test_wrong_number_of_answers_is_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
         Combiner(lambda numbers: [*numbers, 0])(1)
+
+
+class Interrupted(BaseException):
+    """Raised in a thread by another."""
+
+
+def test_interrupted_thread_leaves_the_line_to_the_others() -> None:
+    server = Server()
+    combiner = Combiner(server.double)
+    raised: list[type[BaseException]] = []
+
+    def wait_in_line() -> None:
+        try:
+            combiner(7)
+        except Interrupted:
+            raised.append(Interrupted)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(combiner, 1)
+        wait_for(lambda: server.calls)
+        waiting = threading.Thread(target=wait_in_line)
+        waiting.start()
+        wait_for(lambda: len(combiner._line) == 1)
+        place = combiner._line[0]
+        interrupt(waiting)
+        place.turn.release()  # a lock lets no interrupt in before it is given
+        waiting.join(DEADLINE_S)
+        last = pool.submit(combiner, 3)
+        wait_for(lambda: len(combiner._line) == 1)
+        server.may_go_on.set()
+    assert raised == [Interrupted]
+    assert [first.result(), last.result()] == [2, 6]
+    assert combiner(4) == 8
+
+
+def test_thread_that_is_interrupted_in_its_turn_passes_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    server.may_go_on.set()
+    combiner = Combiner(server.double)
+
+    def be_interrupted() -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(combiner, "_carry_out_line", be_interrupted)
+        with pytest.raises(Interrupted):
+            combiner(1)
+    assert combiner(2) == 4
+
+
+def interrupt(thread: threading.Thread) -> None:
+    """Raise `Interrupted` in a thread, as Dramatiq raises its time limits."""
+    count = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_long(thread.ident or 0), ctypes.py_object(Interrupted))
+    assert count == 1

@@ -34,7 +34,7 @@ def check_dashboard(
     password = secrets.token_urlsafe(12)
     add_account(engine, LOCAL_ACCOUNT, password, "viewer", by="demo", origin="demo")
     set_language(engine, LOCAL_ACCOUNT, "en")
-    plan = plan_dashboard(settings)
+    plan = plan_dashboard(settings.model_copy(update={"web_port": 0}))  # two demos may run side by side
     with ExitStack() as stack:
         log = stack.enter_context((folder / "web.log").open("wb"))
         process = ServiceProcess(plan, environment=environment, cwd=folder, output=log)
