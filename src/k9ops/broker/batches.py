@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from k9ops.broker.jobs import build_params_check, describe_job
 from k9ops.broker.sending import build_message, send_messages
 from k9ops.config.logging import get_logger
 from k9ops.db.engine import database_errors
-from k9ops.errors import BrokerUnavailable
+from k9ops.errors import BrokerUnavailable, DatabaseUnavailable
 from k9ops.ledger.batches import insert_runs, insert_unless_open
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.outbox import mark_unsent
@@ -91,7 +92,8 @@ def _send(
         except BrokerUnavailable as exc:
             left = [new.id for new in news[start:]]
             _LOG.warning("runs.unsent", job=chunk[0].job, runs=len(left), problem=exc.user_message, fallback=fallback)
-            mark_unsent(engine, left)
+            with contextlib.suppress(DatabaseUnavailable):  # they are recorded, seem lost, and are sent later
+                mark_unsent(engine, left)
             if fallback == "raise":
                 raise
             return sent

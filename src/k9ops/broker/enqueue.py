@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from k9ops.broker.jobs import Fallback, Job, check_params, describe_job
 from k9ops.broker.sending import build_message, send_messages
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
-from k9ops.errors import BrokerUnavailable, RunStateConflict
+from k9ops.errors import BrokerUnavailable, DatabaseUnavailable, RunStateConflict
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.outbox import mark_unsent
 from k9ops.ledger.requests import find_recorded_id, get_run, insert_run, record_run, record_unless_open
@@ -106,7 +107,8 @@ def enqueue_run(
         _LOG.warning("run.unsent", run_id=str(new.id), job=new.job, problem=exc.user_message, fallback=wanted)
         if wanted == "inline" and job.is_inline_safe and settings.inline_fallback:
             return _execute_here(engine, broker, settings, new.id)
-        mark_unsent(engine, [new.id])
+        with contextlib.suppress(DatabaseUnavailable):  # it is recorded; it seems lost, and is sent again later
+            mark_unsent(engine, [new.id])
         if wanted == "raise":
             raise
         return Enqueued(new.id, is_new=True, path="outbox")

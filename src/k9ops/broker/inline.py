@@ -19,7 +19,7 @@ from k9ops.config.settings import Settings
 from k9ops.errors import RunStateConflict, is_interrupt
 from k9ops.ledger.claims import claim_run
 from k9ops.ledger.conclusion import Conclusion, conclude_error, conclude_return
-from k9ops.ledger.execution import ActiveRun, make_owner_name, set_current
+from k9ops.ledger.execution import ActiveRun, current_run, make_owner_name, set_current
 from k9ops.ledger.model import NewRun, Run
 from k9ops.ledger.requests import find_recorded_id, get_run, record_run
 from k9ops.slot import find_run_slot
@@ -110,6 +110,7 @@ def execute_inline(
     keeper = Keeper(settings, broker=None)
     keeper.add(active)
     keeper.start()
+    outer = current_run()
     set_current(active)
     context = {"run_id": str(run_id), "job": job.name, "queue": job.queue, "attempt": claim.run.attempt}
     try:
@@ -125,6 +126,6 @@ def execute_inline(
                 conclusion = conclude_error(exc, active, job.retries)
             record_conclusion(engine, broker, active, conclusion)
     finally:
-        set_current(None)
+        set_current(outer)
         keeper.stop()
     return get_run(engine, run_id)

@@ -1,16 +1,15 @@
-"""A thread in every worker process that keeps the promises of the ledger, independent of any scheduler."""
+"""Two threads in every worker process that keep the promises of the ledger, independent of any scheduler."""
 
 from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable
 
 import dramatiq
 
 from k9ops.broker.overdue import OverdueRuns
-from k9ops.broker.rescuing import rescue_runs
+from k9ops.broker.rescuing import Rescuer, expire_runs
 from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
@@ -22,13 +21,14 @@ from k9ops.ledger.run_log import store_logs
 
 _LOG = get_logger("k9ops.broker")
 
-# With leases of 10 s, the runs of a killed worker run again within 13 s.
+# With leases of 10 s, the runs of a killed worker run again within 14 s.
 _RENEWAL_PART = 1 / 3
-_RESCUE_PART = 1 / 6
 
 
 class Keeper(threading.Thread):
     """Renews this process's leases, sends what is due, puts the runs of dead workers back, and ends what does not stop.
+
+    What asks the broker has a thread of its own, so that one that hangs cannot cost a lease.
 
     Args:
         settings: Lease and intervals.
@@ -44,24 +44,24 @@ class Keeper(threading.Thread):
         self._broker = broker
         self._report = report
         self._overdue = OverdueRuns(broker) if broker is not None else None
-        self._active: dict[uuid.UUID, ActiveRun] = {}
+        self._active: dict[str, ActiveRun] = {}  # by the owner's name of the claim
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._is_database_away = False
         self._is_broker_away = False
+        self._renew_at_s = 0.0
         self._rescue_not_before_s = 0.0
-        self._next_rescue_s = 0.0
+        self._be_thorough_at_s = 0.0
 
     def add(self, active: ActiveRun) -> None:
         """Renew this run's lease from now on."""
         with self._lock:
-            self._active[active.claim.run.id] = active
+            self._active[active.claim.owner] = active
 
     def remove(self, active: ActiveRun) -> None:
         """Stop renewing this run's lease."""
         with self._lock:
-            if self._active.get(active.claim.run.id) is active:
-                del self._active[active.claim.run.id]
+            self._active.pop(active.claim.owner, None)
 
     def request_stop_of_all(self, reason: str) -> None:
         """Ask every job of this process to stop."""
@@ -69,35 +69,37 @@ class Keeper(threading.Thread):
             active.request_stop(reason)
 
     def stop(self) -> None:
-        """End the thread and wait for it."""
+        """End the threads and wait for them."""
         self._stopped.set()
         self.join()
 
     def run(self) -> None:
         """Work until stopped; an error of one round is logged and the next round tried."""
-        next_renewal_s = 0.0
+        if self._broker is None:
+            self._repeat(self._look_after_claims)
+            return
+        rescuer, broker = Rescuer(get_engine(), self._settings), self._broker
+        other = threading.Thread(
+            target=self._repeat,
+            args=(lambda: self._look_after_ledger(rescuer, broker),),
+            name="k9ops-relay",
+            daemon=True,
+        )
+        other.start()
+        self._repeat(self._look_after_claims)
+        other.join()
+
+    def _repeat(self, look: Callable[[], None]) -> None:
         while not self._stopped.wait(self._settings.relay_interval_s):
             try:
-                if self._overdue is not None:
-                    self._overdue.look_after(self._snapshot())
-                is_renewal_due = time.monotonic() >= next_renewal_s
-                self._renew(also_without_progress=is_renewal_due)
-                self._store_logs()
-                if is_renewal_due:
-                    next_renewal_s = time.monotonic() + self._settings.lease_s * _RENEWAL_PART
-                    self._report_alive()
-                if self._broker is not None:
-                    self._look_after_ledger(self._broker, is_thorough=is_renewal_due)
+                look()
                 if self._is_database_away:
                     _LOG.info("ledger.reachable")
                 self._is_database_away = False
-                if self._is_broker_away:
-                    _LOG.info("broker.reachable")
-                self._is_broker_away = False
             except DatabaseUnavailable as exc:
                 # Leases ran out while nobody could renew them: their holders get the time of one lease to do so.
                 self._rescue_not_before_s = time.monotonic() + self._settings.lease_s
-                next_renewal_s = 0.0
+                self._renew_at_s = 0.0
                 if not self._is_database_away:
                     _LOG.warning("ledger.unreachable", problem=exc.user_message)
                 self._is_database_away = True
@@ -107,6 +109,35 @@ class Keeper(threading.Thread):
                 self._is_broker_away = True
             except Exception:
                 _LOG.exception("keeper.failed")
+
+    def _look_after_claims(self) -> None:
+        if self._overdue is not None:
+            self._overdue.look_after(self._snapshot())
+        is_renewal_due = time.monotonic() >= self._renew_at_s
+        self._renew(also_without_progress=is_renewal_due)
+        self._store_logs()
+        if is_renewal_due:
+            self._renew_at_s = time.monotonic() + self._settings.lease_s * _RENEWAL_PART
+            self._report_alive()
+
+    def _look_after_ledger(self, rescuer: Rescuer, broker: dramatiq.Broker) -> None:
+        is_thorough = time.monotonic() >= self._be_thorough_at_s
+        if time.monotonic() >= self._rescue_not_before_s:
+            rescuer.look()
+            if is_thorough:
+                expire_runs(get_engine())
+        relay_unsent_runs(
+            get_engine(),
+            broker,
+            resend_after_s=self._settings.resend_after_s,
+            with_resends=is_thorough,
+            budget_s=self._settings.lease_s / 5,
+        )
+        if is_thorough:
+            self._be_thorough_at_s = time.monotonic() + self._settings.lease_s * _RENEWAL_PART
+        if self._is_broker_away:
+            _LOG.info("broker.reachable")
+        self._is_broker_away = False
 
     def _renew(self, *, also_without_progress: bool) -> None:
         held = [(active, active.take_progress()) for active in self._snapshot()]
@@ -121,7 +152,7 @@ class Keeper(threading.Thread):
             lease_s=self._settings.lease_s,
         )
         for active, _ in held:
-            is_cancelled = renewed.get(active.claim.run.id)
+            is_cancelled = renewed.get(active.claim.owner)
             if is_cancelled is None:
                 active.request_stop("lease_lost")
                 continue
@@ -147,18 +178,6 @@ class Keeper(threading.Thread):
             raise
         except Exception:
             _LOG.exception("keeper.failed")
-
-    def _look_after_ledger(self, broker: dramatiq.Broker, *, is_thorough: bool) -> None:
-        if time.monotonic() >= max(self._next_rescue_s, self._rescue_not_before_s):
-            self._next_rescue_s = time.monotonic() + self._settings.lease_s * _RESCUE_PART
-            rescue_runs(get_engine(), lease_s=self._settings.lease_s)
-        relay_unsent_runs(
-            get_engine(),
-            broker,
-            resend_after_s=self._settings.resend_after_s,
-            with_resends=is_thorough,
-            budget_s=self._settings.lease_s / 5,
-        )
 
     def _snapshot(self) -> list[ActiveRun]:
         with self._lock:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import dramatiq
 from sqlalchemy import Engine
 
-from k9ops.broker.rescuing import rescue_runs
+from k9ops.broker.rescuing import Rescuer, expire_runs
 from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.settings import Settings
 from k9ops.ledger.processes import forget_silent_processes
@@ -55,7 +55,12 @@ def rescue(settings: Settings, engine: Engine) -> Outcome:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    rescued, expired = rescue_runs(engine, lease_s=settings.lease_s)
+    rescuer = Rescuer(engine, settings)
+    rescued = rescuer.look()
+    if rescuer.has_suspects:
+        time.sleep(rescuer.doubt_s)
+        rescued = rescuer.look()
+    expired = expire_runs(engine)
     if not rescued and not expired:
         return skipped("No run was lost or too late.")
     evidence = {"rescued": [str(run.id) for run in rescued], "expired": [str(run.id) for run in expired]}

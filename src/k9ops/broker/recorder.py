@@ -15,6 +15,7 @@ import structlog
 from dramatiq.common import q_name
 from dramatiq.middleware import SkipMessage
 from dramatiq.middleware.shutdown import Shutdown
+from dramatiq.middleware.threading import Interrupt
 from dramatiq.middleware.time_limit import TimeLimitExceeded
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
@@ -161,7 +162,11 @@ class RunRecorder(dramatiq.Middleware):
             else conclude_error(exception, active, job.retries, is_time_limit=isinstance(exception, TimeLimitExceeded))
         )
         try:
-            self._record(broker, active, conclusion)
+            try:
+                self._record(broker, active, conclusion)
+            except Interrupt:
+                # The job's time limit struck just after it had ended, and what it became is not recorded yet.
+                self._record(broker, active, conclusion)
         except RunInterrupted:
             _LOG.error("run.unrecorded", state=conclusion.state, problem="PostgreSQL was away until the shutdown")
         finally:

@@ -42,7 +42,7 @@ _RENEW = text("""
     FROM unnest(CAST(:ids AS uuid[]), CAST(:owners AS text[]), CAST(:progress AS text[]))
         AS held (id, owner, progress)
     WHERE run.id = held.id AND run.lease_owner = held.owner AND run.state = 'running'
-    RETURNING run.id, run.cancel_requested_at IS NOT NULL AS is_cancelled
+    RETURNING held.owner, run.cancel_requested_at IS NOT NULL AS is_cancelled
 """)
 
 _GIVE_UP = """
@@ -146,7 +146,7 @@ def make_claim_token() -> str:
 
 def renew_leases(
     engine: Engine, claims: Sequence[tuple[Claim, Mapping[str, Any] | None]], *, lease_s: float
-) -> dict[uuid.UUID, bool]:
+) -> dict[str, bool]:
     """Renew the leases of one process and store the progress of its runs.
 
     Args:
@@ -155,7 +155,8 @@ def renew_leases(
         lease_s: How long the claims hold from now on.
 
     Returns:
-        The runs that are still held, each with whether its cancellation was asked for; a missing one is lost.
+        The owners' names of the claims that still hold, each with whether the run's cancellation was asked for; a
+        missing one is lost.
     """
     values = {
         "ids": [claim.run.id for claim, _ in claims],
@@ -164,7 +165,7 @@ def renew_leases(
         "lease_s": lease_s,
     }
     with database_errors(), engine.begin() as connection:
-        return {row.id: row.is_cancelled for row in connection.execute(_RENEW, values)}
+        return {row.owner: row.is_cancelled for row in connection.execute(_RENEW, values)}
 
 
 def finish_run(

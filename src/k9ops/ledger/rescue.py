@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Engine, text
 
 from k9ops.db.engine import database_errors
@@ -9,13 +11,19 @@ from k9ops.ledger.model import RUN_COLUMNS, Run, run_from_row
 
 MAX_DEATHS = 3
 
+_LOST = """
+    state = 'running' AND lease_expires_at < now()
+    AND pg_postmaster_start_time() <= now() - make_interval(secs => :lease_s)
+"""
+
+_FIND = text(f"SELECT lease_owner FROM k9ops.run WHERE {_LOST} ORDER BY lease_expires_at LIMIT 500")
+
 # Runs that lost their worker together are all suspect of having killed it. After the second time they are tried one
 # after the other, so that the others do not die for the one.
 _RESCUE = text(f"""
     WITH lost AS MATERIALIZED (
         SELECT id, deaths, split_part(lease_owner, '/', 1) AS worker FROM k9ops.run
-        WHERE state = 'running' AND lease_expires_at < now()
-            AND pg_postmaster_start_time() <= now() - make_interval(secs => :lease_s)
+        WHERE {_LOST} AND lease_owner = ANY(:owners)
         LIMIT 500 FOR UPDATE SKIP LOCKED),
     placed AS (
         SELECT id, CASE WHEN deaths = 0 THEN 0
@@ -51,25 +59,38 @@ _EXPIRE = text(f"""
 """)
 
 
-def rescue_lost_runs(engine: Engine, *, lease_s: float) -> list[Run]:
-    """Put runs whose lease ran out back; a run that lost three workers fails as `poison`.
+def find_lost_claims(engine: Engine, *, lease_s: float) -> list[str]:
+    """Return the owners' names of the claims whose leases have run out.
+
+    One that is found twice, so far apart that its holder could have renewed it in between, is lost. Once is not enough:
+    a server that was frozen answers late, and its clock has gone on. Likewise leases ran out while it was restarted:
+    until it has been up for the time of one lease none is lost.
+
+    Args:
+        engine: The database.
+        lease_s: How long a claim holds without renewal.
+    """
+    with database_errors(), engine.begin() as connection:
+        return list(connection.scalars(_FIND, {"lease_s": lease_s}))
+
+
+def rescue_lost_runs(engine: Engine, owners: Collection[str], *, lease_s: float) -> list[Run]:
+    """Put the runs of lost claims back; a run that lost three workers fails as `poison`.
 
     They are sent at once, except those that have lost a second worker together: these follow each other at the distance
     of a lease.
 
-    Leases ran out while PostgreSQL was restarted and nobody could renew them: until it has been up for the time of
-    one lease, their holders may do so.
-
     Args:
         engine: The database.
+        owners: The claims, as of `find_lost_claims`; one that was renewed since stays.
         lease_s: How long a claim holds without renewal.
 
     Returns:
         The runs after the change.
     """
+    values = {"owners": list(owners), "max_deaths": MAX_DEATHS, "lease_s": lease_s}
     with database_errors(), engine.begin() as connection:
-        rows = connection.execute(_RESCUE, {"max_deaths": MAX_DEATHS, "lease_s": lease_s}).mappings()
-        return [run_from_row(row) for row in rows]
+        return [run_from_row(row) for row in connection.execute(_RESCUE, values).mappings()]
 
 
 def expire_late_runs(engine: Engine) -> list[Run]:

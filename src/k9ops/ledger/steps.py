@@ -119,13 +119,15 @@ def carry_out_steps(engine: Engine, steps: Sequence[ClaimStep | EndStep]) -> lis
     Returns:
         For each claim its run, or None; for each end whether it was recorded.
     """
+    if len({(type(step), step.run_id) for step in steps}) < len(steps):
+        # Copies of a message, or claims of which one is lost: one after the other.
+        return [carry_out_steps(engine, [step])[0] for step in steps]
     ends = {str(step.run_id): vars(step) for step in steps if isinstance(step, EndStep)}
     claims = {str(step.run_id): vars(step) for step in steps if isinstance(step, ClaimStep)}
     rows = execute_alone(engine, _CARRY_OUT, {"ends": Jsonb(ends, _encode), "claims": Jsonb(claims, _encode)})
     ended = set(rows[0][0])
-    # Of two claims of one run, by copies of its message, one counts: each has an owner's name of its own.
-    claimed = {run.lease_owner: run for run in (Run(*row[1:]) for row in rows) if run.id}
-    return [claimed.get(step.owner) if isinstance(step, ClaimStep) else step.run_id in ended for step in steps]
+    claimed = {run.id: run for run in (Run(*row[1:]) for row in rows)}
+    return [claimed.get(step.run_id) if isinstance(step, ClaimStep) else step.run_id in ended for step in steps]
 
 
 _encode = partial(json.dumps, default=str)

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from k9ops.errors import RunNotFound, RunStateConflict
 from k9ops.ledger.claims import Claim, claim_run, finish_run, put_back_run, renew_leases, retry_run
-from k9ops.ledger.model import NewRun
+from k9ops.ledger.model import NewRun, Run
 from k9ops.ledger.outbox import mark_unsent, take_unsent_runs
 from k9ops.ledger.requests import (
     find_recorded_id,
@@ -20,7 +20,7 @@ from k9ops.ledger.requests import (
     request_cancel,
     request_retry,
 )
-from k9ops.ledger.rescue import MAX_DEATHS, expire_late_runs, rescue_lost_runs
+from k9ops.ledger.rescue import MAX_DEATHS, expire_late_runs, find_lost_claims, rescue_lost_runs
 
 SLOT = datetime(2026, 11, 24, 2, tzinfo=UTC)
 
@@ -46,6 +46,10 @@ def lose_lease(engine: Engine, run_id: uuid.UUID) -> None:
         connection.execute(
             text("UPDATE k9ops.run SET lease_expires_at = now() - interval '1 s' WHERE id = :id"), {"id": run_id}
         )
+
+
+def rescue(engine: Engine) -> list[Run]:
+    return rescue_lost_runs(engine, find_lost_claims(engine, lease_s=0), lease_s=0)
 
 
 def test_record_run_keeps_what_was_asked_for(engine: Engine) -> None:
@@ -119,7 +123,7 @@ def test_finish_run_writes_nothing_when_the_lease_was_lost(engine: Engine) -> No
     run_id = record(engine)
     stale = must_claim(engine, run_id, "stopped")
     lose_lease(engine, run_id)
-    rescue_lost_runs(engine, lease_s=0)
+    rescue(engine)
     fresh = must_claim(engine, run_id, "fresh")
     follow_up = NewRun(job="verify_backup", queue="backups", parent_id=run_id)
     assert not finish_run(
@@ -172,13 +176,13 @@ def test_renew_leases_keeps_progress_and_tells_of_cancellation_and_loss(engine: 
     held, cancelled, lost = (must_claim(engine, record(engine), lease_s=1) for _ in range(3))
     request_cancel(engine, cancelled.run.id, requested_by="test")
     lose_lease(engine, lost.run.id)
-    rescue_lost_runs(engine, lease_s=0)
+    rescue(engine)
     renewed = renew_leases(
         engine,
         [(held, {"done": 1, "total": 2, "unit": "bytes"}), (cancelled, None), (lost, None)],
         lease_s=60,
     )
-    assert renewed == {held.run.id: False, cancelled.run.id: True}
+    assert renewed == {held.owner: False, cancelled.owner: True}
     run = get_run(engine, held.run.id)
     assert run.progress == {"done": 1, "total": 2, "unit": "bytes"}
     assert run.lease_expires_at is not None
@@ -189,9 +193,9 @@ def test_rescue_lost_runs_puts_a_run_back_and_gives_up_after_three_deaths(engine
     run_id = record(engine)
     for death in range(1, MAX_DEATHS + 1):
         must_claim(engine, run_id, f"worker-{death}")
-        assert rescue_lost_runs(engine, lease_s=0) == []
+        assert rescue(engine) == []
         lose_lease(engine, run_id)
-        (rescued,) = rescue_lost_runs(engine, lease_s=0)
+        (rescued,) = rescue(engine)
         assert rescued.deaths == death
     assert (rescued.state, rescued.error_class) == ("failed", "poison")
     assert [item["worker"].partition("/")[0] for item in rescued.history] == ["worker-1", "worker-2", "worker-3"]
@@ -202,7 +206,7 @@ def test_rescue_lost_runs_ends_a_run_whose_cancellation_was_asked_for(engine: En
     must_claim(engine, run_id)
     request_cancel(engine, run_id, requested_by="Sara")
     lose_lease(engine, run_id)
-    rescue_lost_runs(engine, lease_s=0)
+    rescue(engine)
     assert get_run(engine, run_id).state == "cancelled"
 
 
@@ -284,7 +288,7 @@ def test_finish_run_refuses_an_earlier_claim_of_the_same_attempt(engine: Engine)
     run_id = record(engine)
     zombie = must_claim(engine, run_id)
     lose_lease(engine, run_id)
-    rescue_lost_runs(engine, lease_s=0)
+    rescue(engine)
     request_cancel(engine, run_id, requested_by="test")
     request_retry(engine, run_id, requested_by="test")
     fresh = must_claim(engine, run_id)

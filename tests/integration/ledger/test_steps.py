@@ -53,6 +53,15 @@ def test_run_is_claimed_once_by_copies_of_its_message(engine: Engine) -> None:
     assert run.attempt == 1
 
 
+def test_of_two_claims_that_end_a_run_the_one_that_holds_it_does(engine: Engine) -> None:
+    for owners in (["holder", "stale"], ["stale", "holder"]):
+        run_id = record(engine)
+        carry_out_steps(engine, [claiming(run_id, "holder")])
+        answers = carry_out_steps(engine, [ending(run_id, owner) for owner in owners])
+        assert dict(zip(owners, answers, strict=True)) == {"holder": True, "stale": False}
+        assert get_run(engine, run_id).state == "succeeded"
+
+
 def test_steps_are_carried_out_all_or_none(engine: Engine) -> None:
     first, second = record(engine), record(engine)
     carry_out_steps(engine, [claiming(first, "a")])
