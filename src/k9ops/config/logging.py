@@ -7,7 +7,7 @@ import contextvars
 import logging
 import re
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -15,6 +15,8 @@ import structlog
 from k9ops.config.settings import Settings
 
 _URL_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):([^@/\s]+)@")
+# As in the query of a URL, or in a connection string of libpq.
+_NAMED_PASSWORD = re.compile(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&'\"]+)")
 
 # Dramatiq logs each failure with its traceback; the ledger's own events carry it already.
 _QUIET = {
@@ -30,15 +32,24 @@ _QUIET = {
 
 
 def mask_passwords(text: str) -> str:
-    """Replace the password of every URL in a text."""
-    return _URL_PASSWORD.sub(r"\1:***@", text)
+    """Replace the password of every URL and connection string in a text."""
+    return _NAMED_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
 
 
 def _mask_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str) and "://" in value:
-            event[key] = mask_passwords(value)
+        event[key] = _mask(value)
     return event
+
+
+def _mask(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask_passwords(value)
+    if isinstance(value, Mapping):
+        return {name: _mask(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mask(item) for item in value]
+    return value
 
 
 _listener: contextvars.ContextVar[Callable[[MutableMapping[str, Any]], None] | None] = contextvars.ContextVar(

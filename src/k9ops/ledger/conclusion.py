@@ -104,7 +104,12 @@ def conclude_error(
             "The run took longer than its hard time limit.",
             True,
         )
-    details = None if is_expected else "".join(traceback_module.format_exception(error))[-_MAX_TRACEBACK_CHARS:]
+    message = active.log.hide(message)
+    details = (
+        None
+        if is_expected
+        else active.log.hide("".join(traceback_module.format_exception(error)))[-_MAX_TRACEBACK_CHARS:]
+    )
     attempt = active.claim.run.attempt
     if isinstance(error, PermanentError) or attempt >= policy.max_attempts:
         return Conclusion("finish", "failed", message, error_class=name, traceback=details)

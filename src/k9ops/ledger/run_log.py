@@ -55,7 +55,8 @@ class LogTail:
         self._attempt = attempt
         self._private_names = frozenset(private_params)
         private = _find_texts([params[name] for name in private_params if name in params])
-        self._private = sorted((item for item in private if len(item) >= _SHORTEST_SECRET), key=len, reverse=True)
+        written = {form for item in private if len(item) >= _SHORTEST_SECRET for form in _find_forms(item)}
+        self._private = sorted(written, key=len, reverse=True)
         self._lines: deque[tuple[int, dict[str, Any]]] = deque(maxlen=KEPT_LINES)
         self._count = 0
         self._lock = threading.Lock()
@@ -89,15 +90,19 @@ class LogTail:
             while self._lines and self._lines[0][0] <= number:
                 self._lines.popleft()
 
+    def hide(self, words: str) -> str:
+        """Return a text without private values and passwords."""
+        for secret in self._private:
+            words = words.replace(secret, _HIDDEN)
+        return mask_passwords(words)
+
     def _clean(self, name: object, value: Any) -> Any:
         if name in self._private_names:
             return _HIDDEN
         if value is None or (isinstance(value, bool | int | float) and str(value) not in self._private):
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
         words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        for secret in self._private:
-            words = words.replace(secret, _HIDDEN)
-        words = make_storable(mask_passwords(words) if "://" in words else words)
+        words = make_storable(self.hide(words))
         return words if len(words) <= _LONGEST_TEXT else f"{words[:_LONGEST_TEXT]}…"
 
 
@@ -142,6 +147,16 @@ def read_log(engine: Engine, run_id: uuid.UUID) -> list[dict[str, Any]]:
     # A line that was stored twice, as the answer to the first time was lost, is told once.
     lines = {json.dumps(line, sort_keys=True): line for line in row.log or ()}
     return [{name: value for name, value in line.items() if name != "n"} for line in lines.values()]
+
+
+def _find_forms(text: str) -> set[str]:
+    """Return a text as it stands in JSON and in Python's own notation, too."""
+    return {
+        text,
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        repr(text)[1:-1],
+    }
 
 
 def _find_texts(value: Any) -> set[str]:

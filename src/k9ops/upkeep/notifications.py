@@ -39,6 +39,9 @@ _BATCH = """
 _DELETE_BATCH = text(_BATCH.format(lock=""))
 # Locking each row before it is deleted would write twice as much, so only a batch with a row that somebody holds does.
 _DELETE_FREE_OF_BATCH = text(_BATCH.format(lock="FOR UPDATE SKIP LOCKED"))
+# After a crash a deleted row may be there again, to be deleted by the next attempt. The run's outcome is synced, and
+# with it all that was written before.
+_DO_NOT_SYNC = text("SET synchronous_commit = off")
 _WAIT_BRIEFLY = text("SET lock_timeout = '20ms'")
 
 _COUNT = text("SELECT count(*) FROM public.notification WHERE read AND created_at < :cutoff")
@@ -93,7 +96,8 @@ def _delete_all(
     deleted = batches = 0
     # Each statement is a transaction of its own, in one round trip to the server.
     with database_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.detach()  # its lock_timeout is for this alone
+        connection.detach()  # its settings are for this alone
+        connection.execute(_DO_NOT_SYNC)
         connection.execute(_WAIT_BRIEFLY)
         while True:
             execution.check_stop()

@@ -27,6 +27,16 @@ def active_run(attempt: int = 1, soft_limit_s: float | None = None) -> ActiveRun
     return ActiveRun(Claim(run, "me"), soft_limit_s=soft_limit_s)
 
 
+def test_conclude_error_stores_no_password() -> None:
+    try:
+        raise ValueError("postgresql://k9:hidden@db/k9 and host=db password='hid den' sslmode=on refused")
+    except ValueError as exc:
+        conclusion = conclude_error(exc, active_run(), POLICY)
+    assert conclusion.message == "ValueError: postgresql://k9:***@db/k9 and host=db password=*** sslmode=on refused"
+    assert conclusion.traceback is not None
+    assert conclusion.traceback.endswith(f"{conclusion.message}\n")
+
+
 @pytest.mark.parametrize(
     ("outcome", "state"),
     [

@@ -37,6 +37,16 @@ def test_private_values_and_passwords_are_hidden_wherever_they_stand() -> None:
     assert "ValueError: ••• is wrong" in text
 
 
+def test_private_value_is_hidden_also_as_json_and_python_write_it() -> None:
+    secret = 'pass"word\\ of\nعمر'
+    tail = make_tail(token=secret)
+    tail.add({"event": "x", "given": {"token": secret}, "list": [secret], "said": f"got {secret!r}", "plain": secret})
+    text = json.dumps(tail.pending()[0], ensure_ascii=False)
+    assert "word" not in text
+    assert "عمر" not in text
+    assert tail.hide(f"{secret!r} at postgresql://k9:hidden@db") == "'•••' at postgresql://k9:***@db"
+
+
 def test_only_the_last_lines_are_kept_and_forgotten_ones_come_no_more() -> None:
     tail = make_tail()
     for number in range(KEPT_LINES + 10):
