@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.processes import DEADLINE_S, ROOT
+from tests.processes import ROOT, end_session
 
 # Of the range for tests between networks (RFC 2544); each pair of namespaces has them for itself.
 _OUTSIDE, _INSIDE = "198.19.0.1", "198.19.0.2"
@@ -185,12 +184,7 @@ class Host:
         try:
             yield
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(DEADLINE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            end_session(process)
 
     def close(self) -> None:
         """Remove the host."""

@@ -35,12 +35,17 @@ def worker_process(
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end_session(process)
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """Ask the leader of a session to end; if it does not, kill all of the session."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:

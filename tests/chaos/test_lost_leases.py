@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 from tests.chaos.leasing import WORKER, ask, read
 from tests.chaos.proxy import Proxy
-from tests.processes import DEADLINE_S, wait_for, worker_process
+from tests.processes import wait_for, worker_process
 
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.requests import get_run
@@ -55,19 +58,13 @@ def test_worker_that_is_cut_off_waits_at_its_check_until_it_knows_who_holds_the_
 ) -> None:
     asked = ask(engine, "write_when_told", folder=str(tmp_path))
     log = tmp_path / "cut.log"
-    port = int(database_url.rpartition(":")[2].partition("/")[0])
-    with Proxy(port) as proxy:
-        variables = {**environment, "DATABASE_URL": database_url.replace(f":{port}/", f":{proxy.port}/")}
-        with worker_process(WORKER, variables, log=log):
-            wait_for((tmp_path / "begun").exists)
-            proxy.is_refusing = True
-            proxy.cut()
-            with worker_process(WORKER, environment):
-                wait_for(lambda: len(read(tmp_path / "begun")) == 2)
-                (tmp_path / "go").touch()
-                wait_for(lambda: get_run(engine, asked.id).is_final)
-            proxy.is_refusing = False
-            wait_for(lambda: '"run.lease_lost"' in log.read_text())
+    with worker_cut_off(environment, database_url, tmp_path, log=log) as (_, proxy):
+        with worker_process(WORKER, environment):
+            wait_for(lambda: len(read(tmp_path / "begun")) == 2)
+            (tmp_path / "go").touch()
+            wait_for(lambda: get_run(engine, asked.id).is_final)
+        proxy.is_refusing = False
+        wait_for(lambda: '"run.lease_lost"' in log.read_text())
     run = get_run(engine, asked.id)
     assert (run.state, run.attempt, run.deaths) == ("succeeded", 2, 1)
     assert run.evidence is not None
@@ -79,6 +76,22 @@ def test_worker_that_is_cut_off_alone_goes_on_with_its_run_when_it_is_back(
 ) -> None:
     asked = ask(engine, "write_when_told", folder=str(tmp_path))
     log = tmp_path / "cut.log"
+    with worker_cut_off(environment, database_url, tmp_path, log=log) as (worker, proxy):
+        wait_for(lambda: '"ledger.unreachable"' in log.read_text())
+        wait_for(lambda: has_expired(engine, asked))
+        (tmp_path / "go").touch()
+        assert worker.poll() is None
+        proxy.is_refusing = False
+        wait_for(lambda: get_run(engine, asked.id).is_final)
+    run = get_run(engine, asked.id)
+    assert (run.state, run.attempt, run.deaths) == ("succeeded", 1, 0)
+
+
+@contextmanager
+def worker_cut_off(
+    environment: dict[str, str], database_url: str, tmp_path: Path, *, log: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], Proxy]]:
+    """Give a worker that has begun a run and reaches PostgreSQL no more, until the proxy refuses no longer."""
     port = int(database_url.rpartition(":")[2].partition("/")[0])
     with Proxy(port) as proxy:
         variables = {**environment, "DATABASE_URL": database_url.replace(f":{port}/", f":{proxy.port}/")}
@@ -86,14 +99,7 @@ def test_worker_that_is_cut_off_alone_goes_on_with_its_run_when_it_is_back(
             wait_for((tmp_path / "begun").exists)
             proxy.is_refusing = True
             proxy.cut()
-            wait_for(lambda: '"ledger.unreachable"' in log.read_text())
-            wait_for(lambda: has_expired(engine, asked))
-            (tmp_path / "go").touch()
-            assert worker.poll() is None
-            proxy.is_refusing = False
-            wait_for(lambda: get_run(engine, asked.id).is_final, DEADLINE_S)
-    run = get_run(engine, asked.id)
-    assert (run.state, run.attempt, run.deaths) == ("succeeded", 1, 0)
+            yield worker, proxy
 
 
 def has_expired(engine: Engine, asked: NewRun) -> bool:

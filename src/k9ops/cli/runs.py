@@ -22,7 +22,6 @@ from k9ops.cli.selections import (
     SinceOption,
     UntilOption,
     YesFlag,
-    build_filter,
     carry_out,
     select,
 )
@@ -96,9 +95,8 @@ def retry(
 ) -> None:
     """Put a run that ended without success back in the queue, or all that have something in common."""
     settings, engine = open_settings(), get_engine()
-    name = state.value if state else None
-    wanted = build_filter(settings, job=job, state=name, queue=queue, since=since, until=until, words=error)
-    selection = select(engine, "retry", run_id, wanted)
+    wanted = {"job": job, "state": state.value if state else None, "queue": queue, "words": error}
+    selection = select(engine, settings, "retry", run_id, **wanted, since=since, until=until)
     if run_id is None or is_dry_run:
         carry_out(engine, selection, zone=settings.zone, reason=reason, is_dry_run=is_dry_run, yes=yes, as_json=as_json)
         return
@@ -127,9 +125,8 @@ def discard(
 ) -> None:
     """Say that a run that went wrong is looked after, so that nothing reminds of it; one that waits is cancelled."""
     settings, engine = open_settings(), get_engine()
-    name = state.value if state else None
-    wanted = build_filter(settings, job=job, state=name, queue=queue, since=since, until=until, words=error)
-    selection = select(engine, "discard", run_id, wanted)
+    wanted = {"job": job, "state": state.value if state else None, "queue": queue, "words": error}
+    selection = select(engine, settings, "discard", run_id, **wanted, since=since, until=until)
     carry_out(
         engine,
         selection,

@@ -37,27 +37,28 @@ _SHOWN = 20
 _DONE = {"retry": "queued again; a worker starts them", "discard": "discarded"}
 
 
-def build_filter(settings: Settings, **given: Any) -> RunFilter:
-    """Return what the options of a command ask for.
-
-    Raises:
-        ParamsInvalid: A time is none.
-    """
-    now = datetime.now(UTC)
-    for name in ("since", "until"):
-        if given[name] is not None:
-            given[name] = parse_since(given[name], settings, now=now, option=f"--{name}")
-    return RunFilter(**given)
-
-
-def select(engine: Engine, action: Action, run_id: str | None, wanted: RunFilter) -> Selection:
+def select(engine: Engine, settings: Settings, action: Action, run_id: str | None, **given: Any) -> Selection:
     """Return the runs that a command names, by id or by what they have in common.
 
+    Args:
+        engine: The ledger's database.
+        settings: The process's, for the time zone of dates.
+        action: What is to be done with them.
+        run_id: One run, or the beginning of its id.
+        **given: The options, by the names of `RunFilter`; times as a person writes them.
+
     Raises:
-        ParamsInvalid: It names none, or both.
+        ParamsInvalid: It names none, or both; or a time is none.
         RunNotFound: No run has this id.
         RunStateConflict: The action is not for the state of this run.
     """
+    now = datetime.now(UTC)
+    moments = {
+        name: parse_since(text, settings, now=now, option=f"--{name}")
+        for name in ("since", "until")
+        if (text := given[name]) is not None
+    }
+    wanted = RunFilter(**{**given, **moments})
     if (run_id is None) == (wanted == RunFilter()):
         raise ParamsInvalid("Name either one run, or what the runs have in common: --job, --state, --queue, --error, …")
     if run_id is not None:
