@@ -39,9 +39,6 @@ _BATCH = """
 _DELETE_BATCH = text(_BATCH.format(lock=""))
 # Locking each row before it is deleted would write twice as much, so only a batch with a row that somebody holds does.
 _DELETE_FREE_OF_BATCH = text(_BATCH.format(lock="FOR UPDATE SKIP LOCKED"))
-# After a crash a deleted row may be there again, to be deleted by the next attempt. The run's outcome is synced, and
-# with it all that was written before.
-_DO_NOT_SYNC = text("SET synchronous_commit = off")
 _WAIT_BRIEFLY = text("SET lock_timeout = '20ms'")
 
 _COUNT = text("SELECT count(*) FROM public.notification WHERE read AND created_at < :cutoff")
@@ -94,10 +91,10 @@ def _delete_all(
 ) -> tuple[int, int]:
     floor_at, floor_id = _FIRST
     deleted = batches = 0
-    # Each statement is a transaction of its own, in one round trip to the server.
+    # Each statement is a transaction of its own, in one round trip to the server, and synced: what it leaves unwritten,
+    # the next commit of the application would have to wait for.
     with database_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.detach()  # its settings are for this alone
-        connection.execute(_DO_NOT_SYNC)
+        connection.detach()  # its lock_timeout is for this alone
         connection.execute(_WAIT_BRIEFLY)
         while True:
             execution.check_stop()
