@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import dramatiq
 import redis
 from dramatiq.middleware.time_limit import TimeLimit
-from dramatiq.results.backends import RedisBackend
-from dramatiq.results.backends.stub import StubBackend
+from dramatiq.results.backend import ResultBackend
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -37,7 +36,7 @@ _lock = threading.Lock()
 
 
 def build_middleware(
-    settings: Settings, results: RedisBackend | StubBackend | None, listener: redis.Redis | None = None
+    settings: Settings, results: ResultBackend | None, listener: redis.Redis | None = None
 ) -> list[dramatiq.Middleware]:
     """Return the middleware in order: `before` hooks run from first to last, `after` hooks from last to first.
 
@@ -53,7 +52,7 @@ def build_middleware(
         *([Doorman(listener)] if listener else []),
         *build_metrics(settings),
         LogContext(settings),
-        *([_make_results(settings, results)] if results else []),
+        *([_make_results(settings, results, is_redis=listener is not None)] if results else []),
         RunRecorder(settings),
         TimeLimit(time_limit=DEFAULT_HARD_LIMIT_MS),
     ]
@@ -137,10 +136,9 @@ def _build_results(settings: Settings) -> RunResultBackend:
     return RunResultBackend(client=client, encoder=OutcomeEncoder())
 
 
-def _make_results(settings: Settings, backend: RedisBackend | StubBackend) -> RunResults:
-    return RunResults(  # type: ignore[no-untyped-call]
-        backend=backend, store_results=True, result_ttl=settings.result_ttl_s * 1000
-    )
+def _make_results(settings: Settings, backend: ResultBackend, *, is_redis: bool) -> RunResults:
+    is_same = is_redis and settings.effective_result_url == settings.effective_broker_url
+    return RunResults(backend, ttl_ms=settings.result_ttl_s * 1000, is_acknowledging=is_same)
 
 
 def install_broker() -> dramatiq.Broker:

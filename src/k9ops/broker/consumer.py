@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -13,7 +12,7 @@ import redis
 from dramatiq.brokers.redis import _RedisConsumer
 from dramatiq.errors import ConnectionClosed, DecodeError
 
-from k9ops.combiner import Combiner
+from k9ops.broker.acknowledging import Acknowledger
 from k9ops.config.logging import get_logger
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class WokenConsumer(_RedisConsumer):
         self._timeout_s = timeout / 1000
         self._poll_s = self._timeout_s * (_DELAY_POLL_TIMEOUTS if self._is_delay_queue else _POLL_TIMEOUTS)
         self._poll_at_s = 0.0
-        self._combined = Combiner(self._acknowledge_all)
+        self._acknowledger = Acknowledger(lambda ended: broker.acknowledge(queue_name, ended))
         self._low_mark = prefetch // 2
 
     def __next__(self) -> dramatiq.MessageProxy | None:
@@ -73,7 +72,7 @@ class WokenConsumer(_RedisConsumer):
         return message
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
-        """Acknowledge a message, together with those that other threads have ended meanwhile.
+        """Acknowledge a message and store its result, or leave that to a thread that is doing so for others.
 
         Asked again after a lost connection, which Redis takes as the same.
         """
@@ -159,15 +158,11 @@ class WokenConsumer(_RedisConsumer):
 
     def _acknowledge(self, message: dramatiq.MessageProxy) -> None:
         try:
-            self._combined(message.options["redis_message_id"])
+            self._acknowledger(message.options["redis_message_id"], getattr(message, "encoded_result", None))
         except redis.ConnectionError as exc:
             raise ConnectionClosed(exc) from None  # type: ignore[no-untyped-call]
         finally:
             self.queued_message_ids.discard(message.message_id)
-
-    def _acknowledge_all(self, redis_ids: Sequence[str]) -> list[None]:
-        self.broker.acknowledge(self.queue_name, redis_ids)
-        return [None] * len(redis_ids)
 
     def _give_up(self, message: dramatiq.MessageProxy, action: Any) -> None:
         try:

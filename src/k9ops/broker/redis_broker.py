@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +15,10 @@ from k9ops.broker.breaker import CircuitBreaker
 from k9ops.broker.capacity import Capacity
 from k9ops.broker.consumer import Gate, WokenConsumer
 from k9ops.broker.problems import explain_redis
+from k9ops.broker.results import EncodedResult
+from k9ops.config.logging import get_logger
+
+_LOG = get_logger("k9ops.broker")
 
 #: Message option that says: the ledger has this run already.
 RECORDED_OPTION = "k9ops_recorded"
@@ -36,14 +40,26 @@ redis.call("ltrim", KEYS[4], 0, ARGV[1] - 1)
 return count
 """
 
-# Keys: the unacknowledged of this process, messages of the queue. A message that another worker was given meanwhile
-# keeps its data.
+# Keys: the unacknowledged of this process, messages of the queue, results. Arguments: how many messages, their ids,
+# data and milliseconds of each result. A message that another worker was given meanwhile keeps its data. A result is what
+# Dramatiq stores, a list of one element, which readers turn round; without memory for it the message is acknowledged.
 _ACKNOWLEDGE = """
-for i = 1, #ARGV do
+local ids = tonumber(ARGV[1])
+for i = 2, ids + 1 do
     if redis.call("srem", KEYS[1], ARGV[i]) > 0 then
         redis.call("hdel", KEYS[2], ARGV[i])
     end
 end
+local stored = 0
+for i = 3, #KEYS do
+    local at = ids + 2 * i - 4
+    redis.call("del", KEYS[i])
+    if type(redis.pcall("lpush", KEYS[i], ARGV[at])) == "number" then
+        redis.call("pexpire", KEYS[i], ARGV[at + 1])
+        stored = stored + 1
+    end
+end
+return stored
 """
 
 
@@ -99,10 +115,19 @@ class K9opsRedisBroker(RedisBroker):
         self._add_tokens(pipe, queue, count)
         pipe.execute()
 
-    def acknowledge(self, queue: str, redis_ids: Sequence[str]) -> None:
-        """Acknowledge messages of a queue, as Dramatiq does one."""
-        keys = [self._name_unacknowledged(queue), f"{self.namespace}:{queue}.msgs"]
-        self._acknowledge(keys=keys, args=redis_ids)
+    def acknowledge(self, queue: str, ended: Mapping[str, EncodedResult | None]) -> None:
+        """Acknowledge messages of a queue, as Dramatiq does one, and store their results.
+
+        Args:
+            queue: The queue.
+            ended: Ids of the messages in Redis, each with what is to be stored of its result.
+        """
+        results = [result for result in ended.values() if result]
+        keys = [self._name_unacknowledged(queue), f"{self.namespace}:{queue}.msgs", *(item.key for item in results)]
+        values = [value for item in results for value in (item.data, item.ttl_ms)]
+        stored = int(self._acknowledge(keys=keys, args=[len(ended), *ended, *values]))
+        if stored < len(results):
+            _LOG.warning("results.unstored", queue=queue, results=len(results) - stored)
 
     def put_back_first(self, queue: str, redis_ids: Sequence[str]) -> int:
         """Put fetched messages back at the head of their queue, in this order, with a token for each.

@@ -5,28 +5,33 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import dramatiq
 import redis
 from dramatiq.encoder import Encoder
 from dramatiq.results import Results, ResultTimeout
+from dramatiq.results.backend import ResultBackend
 from dramatiq.results.backends.redis import RedisBackend
+from dramatiq.results.result import wrap_result
 
-from k9ops.combiner import Combiner
 from k9ops.outcome import Outcome
 
 _LONGEST_WAIT_MS = 60_000
 
-# What Dramatiq stores: lists of one element, which readers turn round.
-_STORE = """
-for i = 1, #KEYS do
-    redis.call("del", KEYS[i])
-    redis.call("lpush", KEYS[i], ARGV[2 * i - 1])
-    redis.call("pexpire", KEYS[i], ARGV[2 * i])
-end
-"""
+
+class EncodedResult(NamedTuple):
+    """A result as it is to stand in Redis.
+
+    Attributes:
+        key: Its key.
+        data: What it stands as.
+        ttl_ms: How long it stays.
+    """
+
+    key: str
+    data: bytes
+    ttl_ms: int
 
 
 class OutcomeEncoder(Encoder):
@@ -42,12 +47,10 @@ class OutcomeEncoder(Encoder):
 
 
 class RunResultBackend(RedisBackend):
-    """Dramatiq's results in Redis, those of all threads stored together, and waited for as long as the caller likes."""
+    """Dramatiq's results in Redis, waited for as long as the caller likes."""
 
     def __init__(self, *, client: redis.Redis, encoder: Encoder) -> None:
         super().__init__(client=client, encoder=encoder)  # type: ignore[no-untyped-call]
-        self._script = client.register_script(_STORE)
-        self._combined = Combiner(self._store_all)
 
     def get_result(self, message: Any, *, block: bool = False, timeout: int | None = None) -> Any:
         """Return a result.
@@ -69,17 +72,40 @@ class RunResultBackend(RedisBackend):
             timeout = max(1000, int((ends_at_s - time.monotonic()) * 1000))
         return super().get_result(message, block=block, timeout=timeout)  # type: ignore[no-untyped-call]
 
-    def _store(self, message_key: str, result: Any, ttl: int) -> None:
-        self._combined((message_key, self.encoder.encode(result), ttl))
-
-    def _store_all(self, results: Sequence[tuple[str, bytes, int]]) -> list[None]:
-        values = [value for _, data, ttl in results for value in (data, ttl)]
-        self._script(keys=[key for key, _, _ in results], args=values)
-        return [None] * len(results)
+    def encode_result(self, message: dramatiq.MessageProxy, result: Any, ttl_ms: int) -> EncodedResult:
+        """Return what `store_result` would store."""
+        wrapped = wrap_result(result)  # type: ignore[no-untyped-call]
+        return EncodedResult(self.build_message_key(message), self.encoder.encode(wrapped), ttl_ms)
 
 
 class RunResults(Results):
-    """Dramatiq's results, except that a second copy of a message does not overwrite the result of the first."""
+    """Dramatiq's results, except that a second copy of a message does not overwrite the result of the first.
+
+    Args:
+        backend: Where they go.
+        ttl_ms: How long they stay.
+        is_acknowledging: Whether the broker stores a result in the round trip that acknowledges its message.
+    """
+
+    def __init__(self, backend: ResultBackend, *, ttl_ms: int, is_acknowledging: bool = False) -> None:
+        super().__init__(backend=backend, store_results=True, result_ttl=ttl_ms)  # type: ignore[no-untyped-call]
+        self._is_acknowledging = is_acknowledging and isinstance(backend, RunResultBackend)
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Store a result, or leave it with the message."""
+        is_stored, ttl_ms = self._lookup_options(broker, message)  # type: ignore[no-untyped-call]
+        if is_stored and exception is None and self._is_acknowledging:
+            proxy: Any = message
+            proxy.encoded_result = self.backend.encode_result(message, result, ttl_ms)
+        else:
+            super().after_process_message(broker, message, result=result, exception=exception)  # type: ignore[no-untyped-call]
 
     def after_skip_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
         """Keep what is stored: a skipped message was a copy."""
