@@ -36,7 +36,7 @@ _lock = threading.Lock()
 
 
 def build_middleware(
-    settings: Settings, results: ResultBackend | None, listener: redis.Redis | None = None
+    settings: Settings, results: ResultBackend | None, client: redis.Redis | None = None
 ) -> list[dramatiq.Middleware]:
     """Return the middleware in order: `before` hooks run from first to last, `after` hooks from last to first.
 
@@ -46,13 +46,13 @@ def build_middleware(
     Args:
         settings: The process's.
         results: Where results go; None keeps them in the ledger only.
-        listener: Client that waits for new messages; None for a broker without Redis.
+        client: Of the broker's Redis, for waiting for new messages; None for a broker without Redis.
     """
     return [
-        *([Doorman(listener)] if listener else []),
+        *([Doorman(client)] if client else []),
         *build_metrics(settings),
         LogContext(settings),
-        *([_make_results(settings, results, is_redis=listener is not None)] if results else []),
+        *([RunResults(results, ttl_ms=settings.result_ttl_s * 1000, broker_client=client)] if results else []),
         RunRecorder(settings),
         TimeLimit(time_limit=DEFAULT_HARD_LIMIT_MS),
     ]
@@ -134,11 +134,6 @@ def _build_rabbitmq_broker(settings: Settings) -> K9opsRabbitmqBroker:
 def _build_results(settings: Settings) -> RunResultBackend:
     client = build_redis_client(settings.effective_result_url, settings, socket_timeout_s=_RESULT_SOCKET_TIMEOUT_S)
     return RunResultBackend(client=client, encoder=OutcomeEncoder())
-
-
-def _make_results(settings: Settings, backend: ResultBackend, *, is_redis: bool) -> RunResults:
-    is_same = is_redis and settings.effective_result_url == settings.effective_broker_url
-    return RunResults(backend, ttl_ms=settings.result_ttl_s * 1000, is_acknowledging=is_same)
 
 
 def install_broker() -> dramatiq.Broker:

@@ -41,8 +41,9 @@ return count
 """
 
 # Keys: the unacknowledged of this process, messages of the queue, results. Arguments: how many messages, their ids,
-# data and milliseconds of each result. A message that another worker was given meanwhile keeps its data. A result is what
-# Dramatiq stores, a list of one element, which readers turn round; without memory for it the message is acknowledged.
+# then of each result the database, the data and its milliseconds. A message that another worker was given meanwhile
+# keeps its data. A result is what Dramatiq stores, a list of one element, which readers turn round; without memory for
+# it the message is acknowledged all the same.
 _ACKNOWLEDGE = """
 local ids = tonumber(ARGV[1])
 for i = 2, ids + 1 do
@@ -52,10 +53,11 @@ for i = 2, ids + 1 do
 end
 local stored = 0
 for i = 3, #KEYS do
-    local at = ids + 2 * i - 4
+    local at = ids + 3 * i - 7
+    redis.call("select", ARGV[at])
     redis.call("del", KEYS[i])
-    if type(redis.pcall("lpush", KEYS[i], ARGV[at])) == "number" then
-        redis.call("pexpire", KEYS[i], ARGV[at + 1])
+    if type(redis.pcall("lpush", KEYS[i], ARGV[at + 1])) == "number" then
+        redis.call("pexpire", KEYS[i], ARGV[at + 2])
         stored = stored + 1
     end
 end
@@ -124,7 +126,7 @@ class K9opsRedisBroker(RedisBroker):
         """
         results = [result for result in ended.values() if result]
         keys = [self._name_unacknowledged(queue), f"{self.namespace}:{queue}.msgs", *(item.key for item in results)]
-        values = [value for item in results for value in (item.data, item.ttl_ms)]
+        values = [value for item in results for value in (item.database, item.data, item.ttl_ms)]
         stored = int(self._acknowledge(keys=keys, args=[len(ended), *ended, *values]))
         if stored < len(results):
             _LOG.warning("results.unstored", queue=queue, results=len(results) - stored)

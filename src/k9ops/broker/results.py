@@ -24,11 +24,13 @@ class EncodedResult(NamedTuple):
     """A result as it is to stand in Redis.
 
     Attributes:
+        database: Number of Redis' database.
         key: Its key.
         data: What it stands as.
         ttl_ms: How long it stays.
     """
 
+    database: int
     key: str
     data: bytes
     ttl_ms: int
@@ -74,8 +76,9 @@ class RunResultBackend(RedisBackend):
 
     def encode_result(self, message: dramatiq.MessageProxy, result: Any, ttl_ms: int) -> EncodedResult:
         """Return what `store_result` would store."""
-        wrapped = wrap_result(result)  # type: ignore[no-untyped-call]
-        return EncodedResult(self.build_message_key(message), self.encoder.encode(wrapped), ttl_ms)
+        data = self.encoder.encode(wrap_result(result))  # type: ignore[no-untyped-call]
+        database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)
+        return EncodedResult(database, self.build_message_key(message), data, ttl_ms)
 
 
 class RunResults(Results):
@@ -84,12 +87,17 @@ class RunResults(Results):
     Args:
         backend: Where they go.
         ttl_ms: How long they stay.
-        is_acknowledging: Whether the broker stores a result in the round trip that acknowledges its message.
+        broker_client: Of a broker that stores a result in the round trip that acknowledges its message, when both are
+            on one server.
     """
 
-    def __init__(self, backend: ResultBackend, *, ttl_ms: int, is_acknowledging: bool = False) -> None:
+    def __init__(self, backend: ResultBackend, *, ttl_ms: int, broker_client: redis.Redis | None = None) -> None:
         super().__init__(backend=backend, store_results=True, result_ttl=ttl_ms)  # type: ignore[no-untyped-call]
-        self._is_acknowledging = is_acknowledging and isinstance(backend, RunResultBackend)
+        self._is_left_to_broker = (
+            broker_client is not None
+            and isinstance(backend, RunResultBackend)
+            and _name_server(backend.client) == _name_server(broker_client)
+        )
 
     def after_process_message(
         self,
@@ -101,7 +109,7 @@ class RunResults(Results):
     ) -> None:
         """Store a result, or leave it with the message."""
         is_stored, ttl_ms = self._lookup_options(broker, message)  # type: ignore[no-untyped-call]
-        if is_stored and exception is None and self._is_acknowledging:
+        if is_stored and exception is None and self._is_left_to_broker:
             proxy: Any = message
             proxy.encoded_result = self.backend.encode_result(message, result, ttl_ms)
         else:
@@ -115,3 +123,8 @@ def _outcome_to_dict(value: Any) -> Any:
     if isinstance(value, Outcome):
         return value.to_dict()
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _name_server(client: redis.Redis) -> tuple[Any, ...]:
+    options = client.connection_pool.connection_kwargs
+    return tuple(options.get(name) for name in ("host", "port", "path", "username", "password"))
