@@ -11,6 +11,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import current_millis, dq_name
 
+from k9ops.broker.acknowledging import Acknowledger
 from k9ops.broker.breaker import CircuitBreaker
 from k9ops.broker.capacity import Capacity
 from k9ops.broker.consumer import Gate, WokenConsumer
@@ -87,6 +88,7 @@ class K9opsRedisBroker(RedisBroker):
         self.sender = sender or self.client
         self.breaker = CircuitBreaker(self.sender.ping)
         self._gates: dict[str, Gate] = {}
+        self._acknowledgers: dict[str, Acknowledger] = {}
         self._put_back = self.client.register_script(_PUT_BACK)
         self._acknowledge = self.client.register_script(_ACKNOWLEDGE)
 
@@ -101,6 +103,10 @@ class K9opsRedisBroker(RedisBroker):
         ranks = [actor.priority for actor in self.actors.values() if actor.queue_name == queue]
         self.capacity.set_rank(queue, min(ranks, default=_NO_ACTOR_RANK))
         return gate
+
+    def find_acknowledger(self, queue: str) -> Acknowledger:
+        """Return what acknowledges the messages of a queue, the same for all its consumers in this process."""
+        return self._acknowledgers.setdefault(queue, Acknowledger(lambda ended: self.acknowledge(queue, ended)))
 
     def ring_all(self) -> None:
         """Let every consumer of this process look at its queue."""
