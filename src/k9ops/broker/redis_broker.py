@@ -17,9 +17,6 @@ from k9ops.broker.capacity import Capacity
 from k9ops.broker.consumer import Gate, WokenConsumer
 from k9ops.broker.problems import explain_redis
 from k9ops.broker.results import EncodedResult
-from k9ops.config.logging import get_logger
-
-_LOG = get_logger("k9ops.broker")
 
 #: Message option that says: the ledger has this run already.
 RECORDED_OPTION = "k9ops_recorded"
@@ -43,8 +40,8 @@ return count
 
 # Keys: the unacknowledged of this process, messages of the queue, results. Arguments: how many messages, their ids,
 # then of each result the database, the data and its milliseconds. A message that another worker was given meanwhile
-# keeps its data. A result is what Dramatiq stores, a list of one element, which readers turn round; without memory for
-# it the message is acknowledged all the same.
+# keeps its data. A result is what Dramatiq stores, a list of one element, which readers turn round. It comes last:
+# after a command that frees memory Redis refuses no other for want of it.
 _ACKNOWLEDGE = """
 local ids = tonumber(ARGV[1])
 for i = 2, ids + 1 do
@@ -52,17 +49,13 @@ for i = 2, ids + 1 do
         redis.call("hdel", KEYS[2], ARGV[i])
     end
 end
-local stored = 0
 for i = 3, #KEYS do
     local at = ids + 3 * i - 7
     redis.call("select", ARGV[at])
     redis.call("del", KEYS[i])
-    if type(redis.pcall("lpush", KEYS[i], ARGV[at + 1])) == "number" then
-        redis.call("pexpire", KEYS[i], ARGV[at + 2])
-        stored = stored + 1
-    end
+    redis.call("lpush", KEYS[i], ARGV[at + 1])
+    redis.call("pexpire", KEYS[i], ARGV[at + 2])
 end
-return stored
 """
 
 
@@ -133,9 +126,7 @@ class K9opsRedisBroker(RedisBroker):
         results = [result for result in ended.values() if result]
         keys = [self._name_unacknowledged(queue), f"{self.namespace}:{queue}.msgs", *(item.key for item in results)]
         values = [value for item in results for value in (item.database, item.data, item.ttl_ms)]
-        stored = int(self._acknowledge(keys=keys, args=[len(ended), *ended, *values]))
-        if stored < len(results):
-            _LOG.warning("results.unstored", queue=queue, results=len(results) - stored)
+        self._acknowledge(keys=keys, args=[len(ended), *ended, *values])
 
     def put_back_first(self, queue: str, redis_ids: Sequence[str]) -> int:
         """Put fetched messages back at the head of their queue, in this order, with a token for each.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import dramatiq
@@ -12,7 +11,6 @@ from tests.integration.broker.test_worker import wait_for_end, working
 from tests.processes import DEADLINE_S, wait_for
 
 from k9ops.broker.build import K9opsRedisBroker, build_broker
-from k9ops.broker.results import EncodedResult
 from k9ops.config.settings import get_loaded_settings, get_settings
 from k9ops.outcome import Outcome
 
@@ -60,14 +58,4 @@ def test_message_is_acknowledged_although_redis_has_no_memory_left(engine: Engin
         assert wait_for_end(engine, message.message_id).state == "succeeded"
         wait_for(lambda: count_kept(broker) == 0)
         broker.client.config_set("maxmemory", 0)
-
-
-def test_result_for_which_there_is_no_memory_is_told(
-    broker: K9opsRedisBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("k9ops.broker"), "handlers", [caplog.handler])
-    broker.client.config_set("maxmemory", 1)
-    broker.acknowledge("tests", {"unknown": EncodedResult(2, "key", b"{}", 1000)})
-    broker.client.config_set("maxmemory", 0)
-    assert "results.unstored" in " ".join(str(record.msg) for record in caplog.records)
-    assert broker.get_results_backend().client.dbsize() == 0
+        assert message.get_result()["evidence"] == {"n": 1}
