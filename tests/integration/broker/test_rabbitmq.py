@@ -135,13 +135,15 @@ def test_runs_wait_in_the_outbox_while_rabbitmq_is_away_and_are_sent_when_it_is_
         away = enqueue_run(engine, broker, get_settings(), job, {})
         assert away.path == "outbox"
         assert broker.breaker.is_open
+        plain = job.send()
+        assert get_run(engine, uuid.UUID(plain.message_id)).sent_at is None
         with pytest.raises(BrokerUnavailable, match="RabbitMQ did not answer a moment ago"):
             enqueue_run(engine, broker, get_settings(), job, {}, fallback="raise")
         with pytest.raises(BrokerUnavailable, match="RabbitMQ does not answer"):
             relay_unsent_runs(engine, broker, resend_after_s=60)
         rabbitmq_server.start()
         wait_for(lambda: all(run.is_final for run in list_runs(engine)))
-    assert [(run.state, run.attempt) for run in list_runs(engine)] == [("succeeded", 1)] * 3
+    assert [(run.state, run.attempt) for run in list_runs(engine)] == [("succeeded", 1)] * 4
 
 
 def test_frozen_rabbitmq_costs_one_request_a_moment_and_the_next_nothing(
@@ -155,9 +157,10 @@ def test_frozen_rabbitmq_costs_one_request_a_moment_and_the_next_nothing(
     monkeypatch.setattr(broker, "_send_timeout_s", 0.2)
     with rabbitmq_server.frozen():
         begun_s = time.monotonic()
-        assert enqueue_run(engine, broker, get_settings(), job, {}).path == "outbox"
+        plain = job.send()
         assert 0.2 <= time.monotonic() - begun_s < 9
         assert broker.breaker.is_open
+        assert get_run(engine, uuid.UUID(plain.message_id)).sent_at is None
         assert enqueue_run(engine, broker, get_settings(), job, {}).path == "outbox"
     wait_for(lambda: not broker.breaker.is_open)
     with working(broker):
