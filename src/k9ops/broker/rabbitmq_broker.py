@@ -14,6 +14,7 @@ from dramatiq.common import current_millis, dq_name, q_name, xq_name
 from k9ops.broker.breaker import CircuitBreaker
 from k9ops.broker.plain_sending import RECORDED_OPTION, send_plainly
 from k9ops.broker.queue_messages import DeadLetter, QueueMessages, read_dead_letter
+from k9ops.broker.rabbitmq_address import read_nodes
 from k9ops.broker.rabbitmq_link import Channel, RabbitmqLink
 from k9ops.errors import BrokerUnavailable
 
@@ -36,13 +37,16 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
 
     Attributes:
         breaker: Of the requests of this process.
+
+    Raises:
+        SettingsInvalid: As `read_nodes` says.
     """
 
     def __init__(
         self, url: str, *, middleware: list[dramatiq.Middleware], connect_timeout_s: float, send_timeout_s: float
     ) -> None:
-        super().__init__(url=url, confirm_delivery=True, middleware=middleware)
-        nodes = self.parameters if isinstance(self.parameters, list) else [self.parameters]
+        super().__init__(confirm_delivery=True, middleware=middleware)
+        nodes = self.parameters = read_nodes(url)
         for node in nodes:
             node.socket_timeout = node.stack_timeout = node.blocked_connection_timeout = connect_timeout_s
             node.heartbeat = _HEARTBEAT_S
