@@ -55,5 +55,6 @@ def broker(engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     dramatiq.set_broker(broker)
     yield broker
     dramatiq.set_broker(previous)
+    broker.breaker.close()
     broker.client.close()
     broker.get_results_backend().client.close()

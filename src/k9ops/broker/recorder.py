@@ -23,7 +23,7 @@ from k9ops.alerts.watchman import Watchman
 from k9ops.broker.conclude import record_conclusion
 from k9ops.broker.jobs import JOB_OPTIONS, Job, describe_job
 from k9ops.broker.keeper import Keeper
-from k9ops.broker.redis_broker import RECORDED_OPTION
+from k9ops.broker.plain_sending import RECORDED_OPTION
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine

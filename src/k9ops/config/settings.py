@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     send_timeout_s: float = _setting(
         "K9OPS_SEND_TIMEOUT_S",
         0.2,
-        "Longest wait of `enqueue` for Redis; after that the job's fallback holds until Redis answers again.",
+        "Longest wait of `enqueue` and `send()` for Redis or RabbitMQ; after that the fallback holds until it answers.",
         unit="s",
         ge=0.02,
         le=60,
@@ -653,7 +653,7 @@ class Settings(BaseSettings):
         if not re.match(r"amqps?:", text):
             return cls._check_redis(secret)
         for node in text.split(";"):
-            if not re.fullmatch(r"amqps?://[^/\s]+(/[^/\s]*)?", node):
+            if not re.fullmatch(r"amqps?://[^/?\s]+(/[^/?\s]*)?(\?\S*)?", node):
                 raise ValueError("must look like amqp://user:password@host:5672/vhost, or redis://host:6379/1")
             if not _has_plain_authority(node):
                 raise ValueError(_ENCODE)
