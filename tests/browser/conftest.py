@@ -73,8 +73,8 @@ def open_page(desk: Desk, site: str, chromium: Browser) -> Iterator[OpenPage]:
         contexts.append(context)
         if account is not None:
             set_language(desk.engine, account, language)
-            token = open_session(desk.engine, account, hours=1)
-            context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": site}])
+            cookie = desk.signer.sign(open_session(desk.engine, account, hours=1))
+            context.add_cookies([{"name": SESSION_COOKIE, "value": cookie, "url": site}])
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: faults.append(said.text) if "Security Policy" in said.text else None)

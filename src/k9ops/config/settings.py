@@ -310,8 +310,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = _setting(
         "K9OPS_SECRET_KEY",
         SecretStr(""),
-        "Key that seals the Drive credentials: 32 bytes in base64 (`openssl rand -base64 32`). To change it, put the"
-        " new one before the old one with a comma between, and run `k9ops drive seal`.",
+        "Key that seals the Drive credentials and signs the dashboard's cookies: 32 bytes in base64 (`openssl rand"
+        " -base64 32`). To change it, put the new one before the old one with a comma between, and run `k9ops drive"
+        " seal`.",
         secret=True,
     )
     oauth_client: SecretStr = _setting(

@@ -316,6 +316,15 @@ web_session = Table(
 )
 """One row for each browser that has entered; the cookie's token is kept as its digest only."""
 
+web_key = Table(
+    "web_key",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="web_key_one"),
+)
+"""At most one row: what signs cookies where `K9OPS_SECRET_KEY` is not set. It opens nothing without a token."""
+
 web_login_failure = Table(
     "web_login_failure",
     metadata,

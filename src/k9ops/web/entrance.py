@@ -55,7 +55,7 @@ def log_in(visit: Visit) -> Response:
     token = open_session(engine, account.name, hours=visit.desk.settings.web_session_hours)
     _LOG.info("login.accepted", account=account.name, address=visit.address)
     response = visit.go("/")
-    set_session_cookie(visit, response, token)
+    set_session_cookie(visit, response, visit.desk.signer.sign(token))
     response.delete_cookie(LOGIN_COOKIE, path="/login")
     return response
 

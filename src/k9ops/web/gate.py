@@ -93,9 +93,9 @@ def guard(desk: Desk, handler: Handler, *, role: Role | None) -> Callable[[Reque
 def _answer(desk: Desk, handler: Handler, request: Request, form: dict[str, str], role: Role | None) -> Response:
     address, is_secure, is_proxied = _read_client(desk, request)
     visit = Visit(desk, request, address, is_secure, None, "", form)
-    new_token: str | None = None
+    new_cookie: str | None = None
     try:
-        session, new_token = _find_session(desk, request, visit, is_proxied=is_proxied)
+        session, new_cookie = _find_session(desk, request, visit, is_proxied=is_proxied)
         if session is not None:
             visit.account, visit.csrf = session.account, session.csrf
         if role is not None:
@@ -111,23 +111,23 @@ def _answer(desk: Desk, handler: Handler, request: Request, form: dict[str, str]
     except Exception:
         _LOG.exception("web.failed", path=request.url.path)
         response = PlainTextResponse("A fault in k9ops: its log says more.", status_code=500)
-    if new_token is not None:
-        set_session_cookie(visit, response, new_token)
+    if new_cookie is not None:
+        set_session_cookie(visit, response, new_cookie)
     return response
 
 
-def set_session_cookie(visit: Visit, response: Response, token: str) -> None:
-    """Give a browser its session."""
+def set_session_cookie(visit: Visit, response: Response, cookie: str) -> None:
+    """Give a browser its session, signed."""
     limit_s = visit.desk.settings.web_session_hours * 3600
     response.set_cookie(
-        SESSION_COOKIE, token, max_age=limit_s, httponly=True, samesite="lax", secure=visit.is_secure, path="/"
+        SESSION_COOKIE, cookie, max_age=limit_s, httponly=True, samesite="lax", secure=visit.is_secure, path="/"
     )
 
 
 def _find_session(
     desk: Desk, request: Request, visit: Visit, *, is_proxied: bool
 ) -> tuple[WebSession | None, str | None]:
-    visit.token = request.cookies.get(SESSION_COOKIE)
+    visit.token = desk.read_session_cookie(request)
     session = find_session(desk.engine, visit.token) if visit.token else None
     header = desk.settings.web_user_header
     if not header:
@@ -141,7 +141,7 @@ def _find_session(
         return session, None
     token = open_session(desk.engine, account.name, hours=desk.settings.web_session_hours)
     visit.token = token
-    return find_session(desk.engine, token), token
+    return find_session(desk.engine, token), desk.signer.sign(token)
 
 
 def _check_rights(visit: Visit, session: WebSession, role: Role) -> None:

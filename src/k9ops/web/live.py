@@ -19,7 +19,7 @@ from k9ops.db.engine import database_errors
 from k9ops.web.languages import LANGUAGES, Speech
 from k9ops.web.pages import overview, queues
 from k9ops.web.sessions import find_session
-from k9ops.web.visit import SESSION_COOKIE, Desk, render_fragment
+from k9ops.web.visit import Desk, render_fragment
 
 _LOG = get_logger("k9ops.web")
 
@@ -45,9 +45,10 @@ class LiveBoards:
 
     async def stream(self, request: Request) -> Response:
         """Send a board each time it has been looked at, until the browser leaves or its session ends."""
-        board, token = request.path_params["board"], request.cookies.get(SESSION_COOKIE, "")
-        session = await run_in_threadpool(find_session, self._desk.engine, token)
-        if session is None or board not in _BOARDS:
+        board = request.path_params["board"]
+        token = await run_in_threadpool(self._desk.read_session_cookie, request)
+        session = await run_in_threadpool(find_session, self._desk.engine, token) if token else None
+        if token is None or session is None or board not in _BOARDS:
             return Response(status_code=403 if board in _BOARDS else 404)
         digest = hashlib.sha256(token.encode()).digest()
         headers = {"X-Accel-Buffering": "no"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,6 +19,7 @@ from k9ops.config.settings import Settings
 from k9ops.errors import ParamsInvalid
 from k9ops.version import __version__
 from k9ops.web.accounts import Account
+from k9ops.web.cookies import CookieSigner
 from k9ops.web.languages import LANGUAGES, Speech
 
 SESSION_COOKIE = "k9ops_session"
@@ -35,6 +36,15 @@ class Desk:
     engine: Engine
     broker: dramatiq.Broker
 
+    @cached_property
+    def signer(self) -> CookieSigner:
+        """What signs the cookies of sessions."""
+        return CookieSigner(self.engine, self.settings.secret_keys)
+
+    def read_session_cookie(self, request: Request) -> str | None:
+        """Return the token that a browser sent; None when it sent none, or one that was not signed here."""
+        return self.signer.read(request.cookies.get(SESSION_COOKIE, ""))
+
 
 @dataclass
 class Visit:
@@ -48,7 +58,7 @@ class Visit:
         account: Who asks; None on the pages before the login.
         csrf: What every form must send back.
         form: What a form sent.
-        token: Of the session's cookie.
+        token: Of the session's cookie, whose signature was right.
     """
 
     desk: Desk

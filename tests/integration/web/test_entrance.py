@@ -1,17 +1,58 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import text
+from pydantic import SecretStr
+from sqlalchemy import Engine, event, text
 from tests.integration.web.conftest import Browser
 from tests.web_fixtures import PASSWORD
 
 from k9ops.web.accounts import remove_account, set_password, set_role
 from k9ops.web.app import PAGES
+from k9ops.web.cookies import CookieSigner
+from k9ops.web.sessions import open_session
 from k9ops.web.visit import SESSION_COOKIE, Desk
 
 Enter = Callable[[str], Browser]
+KEYS = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2, 3)]
+
+
+def cookie_of(browser: Browser) -> str:
+    return next(value for name, value in browser.client.cookies.items() if name == SESSION_COOKIE)
+
+
+def is_inside(desk: Desk, cookie: str) -> bool:
+    """Tell whether a browser with this cookie, and nothing else, enters; the live page must say the same."""
+    browser = Browser(desk)
+    browser.client.cookies.set(SESSION_COOKIE, cookie)
+    shown = browser.client.get("/").status_code == 200
+    assert shown or browser.client.get("/live/overview").status_code == 403
+    return shown
+
+
+def with_keys(desk: Desk, *keys: str) -> Desk:
+    settings = desk.settings.model_copy(update={"secret_key": SecretStr(",".join(keys))})
+    return Desk(settings, desk.engine, desk.broker)
+
+
+@contextmanager
+def watch_sessions(engine: Engine) -> Iterator[list[str]]:
+    """Note every statement about sessions."""
+    seen: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if "web_session" in statement:
+            seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def test_every_page_sends_a_stranger_to_the_login(desk: Desk) -> None:
@@ -43,10 +84,64 @@ def test_session_cookie_is_out_of_reach_of_scripts(desk: Desk) -> None:
 
 
 def test_only_digests_of_tokens_are_stored(desk: Desk, enter: Enter) -> None:
-    token = next(value for name, value in enter("viewer").client.cookies.items() if name == SESSION_COOKIE)
+    cookie = cookie_of(enter("viewer"))
     with desk.engine.begin() as connection:
         stored = connection.execute(text("SELECT token_sha256 FROM k9ops.web_session")).scalars().all()
-    assert all(token.encode() not in bytes(digest) for digest in stored)
+    assert hashlib.sha256(cookie.partition(".")[0].encode()).digest() in stored
+    assert all(cookie.encode() not in bytes(digest) for digest in stored)
+
+
+@pytest.mark.parametrize("keys", [(), (KEYS[0],)], ids=["key of the database", "key of the settings"])
+def test_cookie_that_was_not_signed_here_never_reaches_the_sessions(desk: Desk, keys: tuple[str, ...]) -> None:
+    desk = with_keys(desk, *keys)
+    cookie = desk.signer.sign(open_session(desk.engine, "admin", hours=1))
+    token, _, signature = cookie.partition(".")
+    stranger = with_keys(desk, KEYS[1]).signer
+    with watch_sessions(desk.engine) as seen:
+        for forged in (
+            token,
+            f"{token}.",
+            f".{signature}",
+            f"{token}.{signature[:-1]}",
+            f"{token}.{signature}.",
+            f"{token}.{signature}=",
+            f"{token}x.{signature}",
+            f"{token}.{signature[::-1]}",
+            stranger.sign(token),
+            "x" * 4000,
+        ):
+            assert not is_inside(desk, forged), forged
+        assert seen == []
+        assert is_inside(desk, cookie)
+        assert seen
+
+
+def test_every_process_believes_the_key_that_the_database_keeps(desk: Desk) -> None:
+    cookie = desk.signer.sign(open_session(desk.engine, "viewer", hours=1))
+    assert is_inside(with_keys(desk), cookie)
+    with desk.engine.begin() as connection:
+        assert len(connection.execute(text("SELECT key FROM k9ops.web_key")).scalar_one()) == 32
+
+
+def test_key_is_changed_with_the_former_one_behind_it(desk: Desk) -> None:
+    token = open_session(desk.engine, "viewer", hours=1)
+    cookie = with_keys(desk, KEYS[0]).signer.sign(token)
+    assert is_inside(with_keys(desk, KEYS[1], KEYS[0]), cookie)
+    assert not is_inside(with_keys(desk, KEYS[1]), cookie)
+    assert with_keys(desk, KEYS[1], KEYS[0]).signer.sign(token) == with_keys(desk, KEYS[1]).signer.sign(token)
+
+
+def test_key_of_a_restored_database_holds_within_a_minute(desk: Desk) -> None:
+    moment = [1000.0]
+    signer = CookieSigner(desk.engine, (), clock=lambda: moment[0])
+    former = signer.sign("token")
+    with desk.engine.begin() as connection:
+        connection.execute(text("UPDATE k9ops.web_key SET key = :key"), {"key": bytes(32)})
+    cookie = CookieSigner(desk.engine, ()).sign("token")
+    assert (signer.read(former), signer.read(cookie)) == ("token", None)
+    moment[0] += 60
+    assert signer.read(cookie) == "token"
+    assert signer.read(former) is None
 
 
 @pytest.mark.parametrize("end", ["logout", "role", "password", "remove"])

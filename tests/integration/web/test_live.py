@@ -42,12 +42,12 @@ def address(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, 
 class Stream:
     """A browser on a live board, read as slowly as a test likes."""
 
-    def __init__(self, address: tuple[str, int], token: str, board: str = "overview") -> None:
+    def __init__(self, address: tuple[str, int], cookie: str, board: str = "overview") -> None:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.settimeout(_LIMIT_S)
         self._socket.connect(address)
-        lines = (f"GET /live/{board} HTTP/1.1", "Host: dashboard", f"Cookie: {SESSION_COOKIE}={token}", "", "")
+        lines = (f"GET /live/{board} HTTP/1.1", "Host: dashboard", f"Cookie: {SESSION_COOKIE}={cookie}", "", "")
         self._socket.sendall("\r\n".join(lines).encode())
         self._read = b""
 
@@ -74,8 +74,8 @@ class Stream:
 
 
 def test_update_arrives_in_the_language_of_each_browser(desk: Desk, address: tuple[str, int]) -> None:
-    token = open_session(desk.engine, "viewer", hours=1)
-    with closing(Stream(address, token)) as stream:
+    cookie = desk.signer.sign(open_session(desk.engine, "viewer", hours=1))
+    with closing(Stream(address, cookie)) as stream:
         assert "text/event-stream" in stream.wait_for("event: board")
         run = make_run(desk)
         assert claim_run(desk.engine, run.id, owner="w", lease_s=3600, path="worker")
@@ -84,8 +84,9 @@ def test_update_arrives_in_the_language_of_each_browser(desk: Desk, address: tup
 
 @pytest.mark.parametrize("end", ["logout", "removal"])
 def test_stream_of_a_session_that_ended_is_closed(desk: Desk, address: tuple[str, int], end: str) -> None:
-    token, other = open_session(desk.engine, "viewer", hours=1), open_session(desk.engine, "admin", hours=1)
-    with closing(Stream(address, token)) as stream, closing(Stream(address, other)) as stays:
+    token = open_session(desk.engine, "viewer", hours=1)
+    cookie, other = desk.signer.sign(token), desk.signer.sign(open_session(desk.engine, "admin", hours=1))
+    with closing(Stream(address, cookie)) as stream, closing(Stream(address, other)) as stays:
         stream.wait_for("event: board")
         if end == "logout":
             close_session(desk.engine, token)
@@ -97,11 +98,11 @@ def test_stream_of_a_session_that_ended_is_closed(desk: Desk, address: tuple[str
 
 
 def test_browser_that_reads_nothing_holds_nobody_up(desk: Desk, address: tuple[str, int]) -> None:
-    token = open_session(desk.engine, "viewer", hours=1)
+    cookie = desk.signer.sign(open_session(desk.engine, "viewer", hours=1))
     run = make_run(desk)
     assert claim_run(desk.engine, run.id, owner="w", lease_s=3600, path="worker")
-    sleepers = [Stream(address, token) for _ in range(3)]
-    with closing(Stream(address, token)) as stream:
+    sleepers = [Stream(address, cookie) for _ in range(3)]
+    with closing(Stream(address, cookie)) as stream:
         for _ in range(40):
             stream.wait_for("event: board")
     for sleeper in sleepers:
@@ -109,7 +110,7 @@ def test_browser_that_reads_nothing_holds_nobody_up(desk: Desk, address: tuple[s
 
 
 def test_many_browsers_cost_one_look(desk: Desk, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    token = open_session(desk.engine, "viewer", hours=1)
+    cookie = desk.signer.sign(open_session(desk.engine, "viewer", hours=1))
     looks, statements = list[str](), list[str]()
     drawn = live.LiveBoards._draw
 
@@ -118,7 +119,7 @@ def test_many_browsers_cost_one_look(desk: Desk, address: tuple[str, int], monke
         return drawn(boards, board)
 
     monkeypatch.setattr(live.LiveBoards, "_draw", draw)
-    streams = [Stream(address, token, board) for board in ("overview", "queues") * 6]
+    streams = [Stream(address, cookie, board) for board in ("overview", "queues") * 6]
     for stream in streams:
         stream.wait_for("event: board")
 
