@@ -118,7 +118,13 @@ class WokenConsumer(_RedisConsumer):
             raise
 
     def _is_time_to_look(self) -> bool:
-        return self._gate.bell.is_set() or time.monotonic() >= self._poll_at_s
+        if time.monotonic() >= self._poll_at_s:
+            return True
+        if self._gate.bell.is_set() and self.outstanding_message_count > self._low_mark and self._capacity.is_full:
+            # Rung before the last fetch had brought enough; it is rung again when there is less.
+            self._gate.bell.clear()
+            self._gate.looked.set()
+        return self._gate.bell.is_set()
 
     def _fetch(self) -> None:
         self._gate.bell.clear()
