@@ -166,6 +166,13 @@ class Settings(BaseSettings):
         ge=0.02,
         le=60,
     )
+    worker_memory_mb: int = _setting(
+        "K9OPS_WORKER_MEMORY_MB",
+        1_024,
+        "Memory of a worker process, without its children; the run that takes it beyond is ended.",
+        unit="MB",
+        ge=256,
+    )
     inline_fallback: bool = _setting(
         "K9OPS_INLINE_FALLBACK",
         True,
@@ -266,6 +273,14 @@ class Settings(BaseSettings):
         "A pg_dump or pg_restore that moves no byte for this long is ended.",
         unit="s",
         ge=1,
+    )
+    backup_client_memory_mb: int = _setting(
+        "K9OPS_BACKUP_CLIENT_MEMORY_MB",
+        2_048,
+        "Address space of a pg_dump or pg_restore; beyond it that backup, verification or restore fails, and nothing"
+        " else. Four times the largest value of a column is enough.",
+        unit="MB",
+        ge=64,
     )
     backup_min_free_bytes: int = _setting(
         "K9OPS_BACKUP_MIN_FREE_BYTES",
