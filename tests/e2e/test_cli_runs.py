@@ -114,7 +114,11 @@ def test_runs_show_tells_the_chain_and_the_attempts(k9ops: Command) -> None:
     assert verification["parent"]["id"] == by_job["create_backup"]["id"]
     assert [run["id"] for run in verification["follow_ups"]] == [by_job["apply_retention"]["id"]]
     text = k9ops("runs", "show", by_job["verify_backup"]["id"]).stdout
-    assert f"parent      create_backup {by_job['create_backup']['id']} succeeded" in text
+    lines = [line.split() for line in text.partition("\nchain\n")[2].splitlines()]
+    assert [line[:3] for line in lines[:2]] == [
+        ["create_backup", by_job["create_backup"]["id"][:8], "succeeded"],
+        ["verify_backup", by_job["verify_backup"]["id"][:8], "succeeded"],
+    ]
     assert "rows compared" in text
 
 

@@ -76,6 +76,30 @@ def test_pods_start_what_compose_starts_and_have_as_long_to_end() -> None:
         assert grace_s >= int(service["stop_grace_period"].removesuffix("s"))
 
 
+def test_something_takes_in_the_processes_that_nobody_waits_for() -> None:
+    for name, pod in PODS.items():
+        assert COMPOSE[name.removeprefix("k9ops-")]["init"] is True
+        assert pod["spec"]["shareProcessNamespace"] is True
+
+
+def test_no_two_of_the_few_stand_on_one_node_and_each_node_can_be_emptied() -> None:
+    for (kind, _), item in BASE.items():
+        if kind == "Deployment" and item["spec"].get("replicas", 1) > 1:
+            (spread,) = item["spec"]["template"]["spec"]["topologySpreadConstraints"]
+            assert spread["labelSelector"] == item["spec"]["selector"]
+            assert spread["topologyKey"] == "kubernetes.io/hostname"
+        elif kind == "PodDisruptionBudget":
+            assert item["spec"]["maxUnavailable"] == 1
+            assert item["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_comment_counts_the_connections_of_all_pods() -> None:
+    pods = {name: item["spec"].get("replicas", 1) for (kind, name), item in BASE.items() if kind == "Deployment"}
+    pods |= {name: item["spec"]["maxReplicaCount"] for (kind, name), item in KEDA.items() if kind == "ScaledObject"}
+    most = sum(pods.values()) * 2 * int(BASE["ConfigMap", "k9ops"]["data"]["K9OPS_POOL_SIZE"])
+    assert f"these are {most}." in (FOLDER / "base/config.yaml").read_text(encoding="utf-8")
+
+
 def test_pods_may_do_nothing_that_they_need_not() -> None:
     (user,) = re.findall(r"^USER (\d+):\d+$", DOCKERFILE, re.MULTILINE)
     for pod in PODS.values():
@@ -186,5 +210,4 @@ def test_scaling_reads_figures_that_the_dashboard_gives() -> None:
             assert set(sample.labels) == {"queue", "kind"}
             assert sample.labels["queue"] in queues
             seen.add((sample.labels["queue"], sample.labels["kind"]))
-        assert {queue for queue, kind in seen if kind == "due"} == set(queues)
-        assert {kind for _, kind in seen} == {"due", "running"}
+        assert seen == {(queue, kind) for queue in queues for kind in ("due", "running")}

@@ -51,11 +51,10 @@ def print_run(
     run: Run,
     zone: ZoneInfo,
     *,
-    parent: Run | None = None,
-    follow_ups: Sequence[Run] = (),
+    chain: Sequence[tuple[int, Run]] = (),
     log: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Print everything that the ledger knows about a run."""
+    """Print everything that the ledger knows about a run, its chain if it is not alone in it."""
     print_fields(
         {
             "run": str(run.id),
@@ -75,8 +74,6 @@ def print_run(
             "worker": run.lease_owner,
             "progress": _one_line(run.progress) if run.progress and not run.is_final else None,
             "error": run.error_class,
-            "parent": _name(parent) if parent else None,
-            "follow-ups": "\n".join(_name(item) for item in follow_ups) or None,
         }
     )
     if run.evidence:
@@ -85,6 +82,9 @@ def print_run(
     if run.history:
         print_text("\nearlier attempts")
         _print_history(run.history)
+    if len(chain) > 1:
+        print_text("\nchain")
+        _print_chain(run, chain, zone)
     if log:
         print_text("\nlog")
         for line in log:
@@ -114,11 +114,13 @@ def run_document(
     *,
     parent: Run | None = None,
     follow_ups: Sequence[Run] = (),
+    chain: Sequence[tuple[int, Run]] | None = None,
     log: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return the JSON form of a run with its neighbours, and with what it logged where that was read."""
+    """Return the JSON form of a run with its neighbours, and with its chain and what it logged where that was read."""
     return {
         **({"log": list(log)} if log is not None else {}),
+        **({"chain": [{"level": level, **_summarise(item)} for level, item in chain]} if chain is not None else {}),
         "run": run.to_dict(),
         "parent": parent.to_dict() if parent else None,
         "follow_ups": [item.to_dict() for item in follow_ups],
@@ -130,8 +132,18 @@ def _describe_line(line: Mapping[str, Any]) -> str:
     return f"{line.get('at', '')} {line.get('level', '')} {line.get('event', '')} {fields}".rstrip()
 
 
-def _name(run: Run) -> str:
-    return f"{run.job} {run.id} {run.state}"
+def _summarise(run: Run) -> dict[str, Any]:
+    document = run.to_dict()
+    return {name: document[name] for name in ("id", "parent_id", "job", "state", "created_at", "message")}
+
+
+def _print_chain(run: Run, chain: Sequence[tuple[int, Run]], zone: ZoneInfo) -> None:
+    for level, item in chain:
+        line = Text.assemble(f"{'  ' * (level + 1)}{item.job} {str(item.id)[:SHORT_ID]}  ", style_state(item.state))
+        line.append(f"  {format_moment(item.created_at, zone)}  {item.message or ''}".rstrip())
+        if item.id == run.id:
+            line.append("  (this run)", style="bold")
+        output_console().print(line, soft_wrap=True)
 
 
 def _print_history(history: Sequence[Mapping[str, Any]]) -> None:

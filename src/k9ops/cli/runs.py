@@ -30,6 +30,7 @@ from k9ops.cli.since import parse_since
 from k9ops.db.engine import get_engine
 from k9ops.db.own_tables import RUN_STATES
 from k9ops.errors import RunNotFound
+from k9ops.ledger.chain import read_chain
 from k9ops.ledger.model import Run
 from k9ops.ledger.requests import find_run, get_run, list_runs, request_cancel, request_retry
 from k9ops.ledger.run_log import read_log
@@ -65,16 +66,16 @@ def list_command(
 
 @app.command("show")
 def show(run_id: RunId, as_json: JsonFlag = False) -> None:
-    """Show one run: parameters, attempts, evidence, log, error, and the runs before and after it."""
+    """Show one run: parameters, attempts, evidence, log, error, and the chain of runs that it belongs to."""
     settings = open_settings()
     engine = get_engine()
     run = find_run(engine, run_id)
-    parent, follow_ups = _find_parent(engine, run), find_follow_ups(engine, run)
-    log = read_log(engine, run.id)
+    chain, log = read_chain(engine, run.id), read_log(engine, run.id)
     if as_json:
-        print_json(run_document(run, parent=parent, follow_ups=follow_ups, log=log))
+        parent, follow_ups = _find_parent(engine, run), find_follow_ups(engine, run)
+        print_json(run_document(run, parent=parent, follow_ups=follow_ups, chain=chain, log=log))
     else:
-        print_run(run, settings.zone, parent=parent, follow_ups=follow_ups, log=log)
+        print_run(run, settings.zone, chain=chain, log=log)
 
 
 @app.command("retry")
