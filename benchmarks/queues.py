@@ -60,7 +60,11 @@ class Peer:
 
 PEERS = [
     Peer(
-        "k9ops", "k9ops_jobs", ["-m dramatiq k9ops_jobs -p 2 -t 8"], 6000, is_own=True, has_batches=True,
+        "k9ops", "k9ops_jobs", ["-m dramatiq k9ops_jobs -p 2 -t 16"], 8000, is_own=True, has_batches=True,
+        before="-m k9ops db upgrade --json",
+    ),
+    Peer(
+        "k9ops, 8 threads", "k9ops_jobs", ["-m dramatiq k9ops_jobs -p 2 -t 8"], 8000, is_own=True, has_batches=True,
         before="-m k9ops db upgrade --json",
     ),
     Peer("Dramatiq", "dramatiq_jobs", ["-m dramatiq dramatiq_jobs -p 2 -t 8"], 8000),

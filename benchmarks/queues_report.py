@@ -91,7 +91,7 @@ def render_plot(found: dict[str, Figures]) -> str:
         largest = max(values.values())
         for name, value in values.items():
             length = max(1.0, BAR * value / largest)
-            colour = "#1f6f54" if name == OURS else "#9aa5a0"
+            colour = "#1f6f54" if name.startswith(OURS) else "#9aa5a0"
             parts.append(f'<text x="{LABEL}" y="{top + 14}" text-anchor="end">{escape(name)}</text>')
             parts.append(
                 f'<rect x="{LABEL + 8}" y="{top + 3}" width="{length:.1f}" height="{ROW - 6}" fill="{colour}"/>'

@@ -25,6 +25,7 @@ def settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: objec
     monkeypatch.setenv("K9OPS_RESEND_AFTER_S", "1")
     monkeypatch.setenv("K9OPS_WATCH_INTERVAL_S", "0")
     monkeypatch.setenv("K9OPS_SEND_TIMEOUT_S", "30")
+    monkeypatch.setenv("K9OPS_WORKER_MEMORY_MB", "1000000")  # a worker in this process has the tests' memory too
     get_loaded_settings.cache_clear()
     yield get_settings()
     dispose_engine()
@@ -55,5 +56,6 @@ def broker(engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     dramatiq.set_broker(broker)
     yield broker
     dramatiq.set_broker(previous)
+    broker.breaker.close()
     broker.client.close()
     broker.get_results_backend().client.close()

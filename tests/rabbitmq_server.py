@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.certificates import Authority
 from tests.processes import DEADLINE_S, wait_for
 
 from k9ops.embedded.process import find_free_port
@@ -20,6 +21,12 @@ from k9ops.embedded.process import find_free_port
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
+listeners.ssl.1 = 127.0.0.1:{tls_port}
+ssl_options.cacertfile = {ca}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
 default_user = k9ops
 default_pass = {password}
 loopback_users = none
@@ -33,14 +40,33 @@ _ERLANG = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none +A 4"
 
 
 class RabbitmqServer:
-    """The node; `stop` and `start` keep its data and its port."""
+    """The node; `stop` and `start` keep its data and its ports.
+
+    Attributes:
+        authority: Of its certificate, and of those that it asks of who connects with TLS.
+        port: Where it speaks without TLS.
+        tls_port: Where it speaks TLS.
+        password: Of its user.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
-        self._password = secrets.token_hex(12)
-        self._port = find_free_port()
-        (folder / "rabbitmq.conf").write_text(_CONFIG.format(port=self._port, password=self._password))
+        self.password = secrets.token_hex(12)
+        self.port = find_free_port()
+        self.tls_port = find_free_port()
+        self.authority = Authority(folder / "authority")
+        certificate, key = self.authority.issue("rabbitmq")
+        (folder / "rabbitmq.conf").write_text(
+            _CONFIG.format(
+                port=self.port,
+                tls_port=self.tls_port,
+                ca=self.authority.ca_file,
+                certificate=certificate,
+                key=key,
+                password=self.password,
+            )
+        )
         (folder / "plugins").write_text("[].\n")
         self._environment = {
             "PATH": "/usr/bin:/bin:/usr/sbin",
@@ -61,7 +87,17 @@ class RabbitmqServer:
 
     @property
     def url(self) -> str:
-        return f"amqp://k9ops:{self._password}@127.0.0.1:{self._port}/%2F"
+        return f"amqp://k9ops:{self.password}@127.0.0.1:{self.port}/%2F"
+
+    @property
+    def tls_url(self) -> str:
+        """The URL with TLS, without any certificate."""
+        return f"amqps://k9ops:{self.password}@127.0.0.1:{self.tls_port}/%2F"
+
+    def tls_url_of(self, client: str) -> str:
+        """Return the URL with TLS, with the certificate of the authority and one for a client."""
+        certificate, key = self.authority.issue(client)
+        return f"{self.tls_url}?cacertfile={self.authority.ca_file}&certfile={certificate}&keyfile={key}"
 
     def start(self) -> None:
         """Start the node, and return when it takes connections."""
@@ -109,7 +145,7 @@ class RabbitmqServer:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
                 return bool(connection.recv(1))
         except OSError:

@@ -56,12 +56,27 @@ class RunInterrupted(TransientError):
 
     Args:
         user_message: Why, for a person.
-        reason: `shutdown`, `time_limit`, `lease_lost` or `cancelled`.
+        reason: `shutdown`, `time_limit`, `memory`, `lease_lost` or `cancelled`.
     """
 
     def __init__(self, user_message: str, *, reason: str, **detail: Any) -> None:
         super().__init__(user_message, reason=reason, **detail)
         self.reason = reason
+
+
+class MemoryLimitExceeded(RunInterrupted):
+    """A run took more memory than the settings allow a worker."""
+
+    @classmethod
+    def of(cls, used_mb: int, limit_mb: int) -> MemoryLimitExceeded:
+        """Return the error for a worker process that had so much, or was refused more."""
+        return cls(
+            f"The run needs more memory than the {limit_mb} MB that K9OPS_WORKER_MEMORY_MB allows a worker process,"
+            f" which had {used_mb} MB. Ask for less at a time, or allow it more.",
+            reason="memory",
+            used_mb=used_mb,
+            limit_mb=limit_mb,
+        )
 
 
 class RunNotFound(PermanentError):
@@ -110,6 +125,10 @@ class ClientUnsuitable(PermanentError):
 
 class ClientFailed(TransientError):
     """pg_dump or pg_restore ended with an error."""
+
+
+class ClientMemoryExceeded(PermanentError):
+    """pg_dump or pg_restore needs more memory than the settings allow."""
 
 
 class DiskFull(TransientError):

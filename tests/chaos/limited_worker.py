@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +20,10 @@ __all__ = ["broker"]
 
 overdue.HARD_LIMIT_GRACE_S = 0.5
 overdue.CANCEL_GRACE_S = 0.5
+overdue.MEMORY_GRACE_S = 0.5
+
+_BITE_BYTES = 8 * 1024 * 1024
+_TOO_MUCH_BYTES = 1024 * 1024 * 1024
 
 
 @dramatiq.actor(queue_name="limits", max_retries=0, time_limit=1_000)
@@ -27,6 +33,37 @@ def sleep_in_c(*, folder: str) -> Outcome:
     subprocess.Popen(["/bin/sh", "-c", script], cwd=folder, start_new_session=True)
     time.sleep(600)
     return Outcome("succeeded", "Slept.", {"slept": True})
+
+
+@dramatiq.actor(queue_name="limits", max_retries=0, time_limit=600_000)
+def eat_memory(*, folder: str) -> Outcome:
+    """Take more and more memory, with a child that has a child, and never stop."""
+    subprocess.Popen(["/bin/sh", "-c", "sleep 600 & echo $! > grandchild; wait"], cwd=folder, start_new_session=True)
+    while not (Path(folder) / "grandchild").exists():
+        time.sleep(0.02)
+    eaten = []
+    while True:
+        with contextlib.suppress(MemoryError):
+            eaten.append(os.urandom(1) * _BITE_BYTES)
+        time.sleep(0.02)
+
+
+@dramatiq.actor(queue_name="limits", max_retries=0, time_limit=600_000)
+def eat_memory_until_asked(*, folder: str) -> Outcome:
+    """Take more and more memory, and stop when asked."""
+    eaten = []
+    while True:
+        current_execution().check_stop()
+        eaten.append(os.urandom(1) * _BITE_BYTES)
+        time.sleep(0.05)
+
+
+@dramatiq.actor(queue_name="limits", max_retries=0, time_limit=600_000)
+def start_eater(*, folder: str) -> Outcome:
+    """Start a program that wants more memory than a worker may have."""
+    command = [sys.executable, "-ISc", f"b'x' * {_TOO_MUCH_BYTES}"]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Outcome("succeeded", "It ended.", {"code": child.returncode, "said": child.stderr.split()[-1]})
 
 
 @dramatiq.actor(queue_name="limits", max_retries=0, time_limit=600_000)

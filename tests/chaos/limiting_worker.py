@@ -48,6 +48,12 @@ def wait_for_child(*, number: int) -> Outcome:
 
 
 @dramatiq.actor(queue_name="limits", max_retries=0, time_limit=600_000, is_audited=False)
+def ask_for_too_much(*, number: int) -> Outcome:
+    """Want more memory at once than a worker may have."""
+    return Outcome("failed", f"It has {len(bytearray(4 << 30))} bytes.")
+
+
+@dramatiq.actor(queue_name="limits", max_retries=0, time_limit=600_000, is_audited=False)
 def meet(*, folder: str, number: int, count: int) -> Outcome:
     """Wait until so many are here at the same time."""
     (Path(folder) / f"here-{number}").touch()

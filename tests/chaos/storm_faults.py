@@ -20,7 +20,7 @@ from tests.chaos.storm import LEASE_S, Storm
 from tests.chaos.storm_effects import QUEUE
 from tests.processes import wait_for
 
-from k9ops.broker.redis_broker import RECORDED_OPTION
+from k9ops.broker.plain_sending import RECORDED_OPTION
 
 _PAUSED_S = 2.5  # longer than a socket's time-out, which is 1 s in a storm
 _SHORT_S = 1.5

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.chaos import storm_jobs as jobs
 
 from k9ops import enqueue, enqueue_many
-from k9ops.broker.redis_broker import RECORDED_OPTION
+from k9ops.broker.plain_sending import RECORDED_OPTION
 from k9ops.db.engine import database_errors, get_engine
 from k9ops.errors import BrokerUnavailable, DatabaseUnavailable
 

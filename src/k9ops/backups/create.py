@@ -189,11 +189,12 @@ def _write_archive(
             target=target,
             execution=execution,
             stall_s=settings.backup_stall_s,
+            memory_mb=settings.backup_client_memory_mb,
             sink=store,
         )
         if result.return_code != 0:
             raise ClientFailed(
-                f"pg_dump ended with an error: {result.first_error or f'code {result.return_code}'}.",
+                f"pg_dump ended with an error: {result.problem}.",
                 return_code=result.return_code,
                 messages=result.messages,
             )

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from typing import IO
 
 from k9ops.backups.connections import STOP_POLL_S, DatabaseTarget
-from k9ops.errors import ClientFailed
+from k9ops.errors import ClientFailed, ClientMemoryExceeded
 from k9ops.outcome import Execution
+from k9ops.process_memory import limit_address_space
 
 CHUNK_BYTES = 1024 * 1024
 
 _MESSAGES_KEPT_BYTES = 64 * 1024
 _TERMINATE_WAIT_S = 5.0
+_OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "failed to map segment")
 
 Sink = Callable[[memoryview], object]
 
@@ -43,6 +45,19 @@ class ProgramResult:
         lines = [line for line in self.messages.splitlines() if "error:" in line.lower()]
         return lines[0].partition("error: ")[2] if lines else ""
 
+    @property
+    def problem(self) -> str:
+        """Why it failed, for a person."""
+        if self.return_code == -signal.SIGKILL:
+            return "it was killed from outside; perhaps the machine, or its container, has too little memory"
+        return self.first_error or f"code {self.return_code}"
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether it was refused memory itself; the server's own troubles are reported as `ERROR`."""
+        lines = [line.lower() for line in self.messages.splitlines() if "ERROR:" not in line]
+        return self.return_code != 0 and any(words in line for line in lines for words in _OUT_OF_MEMORY)
+
 
 def run_program(
     arguments: Sequence[str],
@@ -50,6 +65,7 @@ def run_program(
     target: DatabaseTarget,
     execution: Execution,
     stall_s: float,
+    memory_mb: int,
     source: Iterable[bytes] = (),
     sink: Sink | None = None,
     listen: Callable[[str], object] | None = None,
@@ -62,6 +78,7 @@ def run_program(
         target: The database it connects to.
         execution: Asked at least twice a second whether to stop.
         stall_s: Longest time without a byte moved.
+        memory_mb: Its address space, and that of each process that it starts.
         source: What it reads from standard input.
         sink: Takes what it writes to standard output; must use the view before it returns.
         listen: Takes each whole line of its standard error.
@@ -69,7 +86,9 @@ def run_program(
 
     Raises:
         ClientFailed: It moved nothing for too long.
+        ClientMemoryExceeded: It needs more memory.
     """
+    program = os.path.basename(arguments[0])  # noqa: PTH119
     process = subprocess.Popen(
         [*arguments, "--no-password", f"--dbname={target.program_argument()}"],
         env=target.program_environment(),
@@ -79,6 +98,7 @@ def run_program(
         bufsize=0,
         start_new_session=True,
     )
+    limit_address_space(memory_mb, pid=process.pid)
     with process, _ended_on_error(process), contextlib.closing(_Pump(process, source, sink, listen)) as pump:
         moved_at = time.monotonic()
         while pump.is_open or process.poll() is None:
@@ -87,10 +107,16 @@ def run_program(
                 moved_at = time.monotonic()
             elif time.monotonic() - moved_at > stall_s:
                 if not is_busy():
-                    program = os.path.basename(arguments[0])  # noqa: PTH119
                     raise ClientFailed(f"{program} moved no byte for {stall_s:g} s and was ended.", pid=process.pid)
                 moved_at = time.monotonic()
-        return ProgramResult(process.returncode, pump.messages)
+        result = ProgramResult(process.returncode, pump.messages)
+    if result.is_out_of_memory:
+        raise ClientMemoryExceeded(
+            f"{program} needs more than the {memory_mb} MB of memory that K9OPS_BACKUP_CLIENT_MEMORY_MB allows it."
+            " Allow it more.",
+            messages=result.messages,
+        )
+    return result
 
 
 @contextlib.contextmanager

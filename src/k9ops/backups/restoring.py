@@ -90,6 +90,7 @@ def restore_archive(
             target=target.with_options(_INDEX_MEMORY),
             execution=execution,
             stall_s=settings.backup_stall_s,
+            memory_mb=settings.backup_client_memory_mb,
             source=stack.enter_context(_open_archive(backup, keys)),
             listen=counter.hear,
             is_busy=is_busy,
@@ -98,7 +99,7 @@ def restore_archive(
         execution.report_progress(counter.total, counter.total, "objects")
         return
     session.execute("SELECT 1")
-    problem = result.first_error or f"code {result.return_code}"
+    problem = result.problem
     if any(words in result.messages.lower() for words in _SERVER_TROUBLE) or result.return_code < 0:
         raise ClientFailed(f"pg_restore ended with an error: {problem}.", messages=result.messages)
     raise BackupDamaged(f"pg_restore ended with an error: {problem}.", messages=result.messages)
@@ -124,12 +125,14 @@ def _list_entries(
             target=target,
             execution=execution,
             stall_s=settings.backup_stall_s,
+            memory_mb=settings.backup_client_memory_mb,
             source=source,
             sink=listing.extend,
         )
+    if result.return_code < 0:
+        raise ClientFailed(f"pg_restore ended with an error: {result.problem}.", messages=result.messages)
     if result.return_code != 0:
-        problem = result.first_error or f"code {result.return_code}"
-        raise BackupDamaged(f"pg_restore cannot read the archive: {problem}.", messages=result.messages)
+        raise BackupDamaged(f"pg_restore cannot read the archive: {result.problem}.", messages=result.messages)
     return entries_of(listing.decode(errors="replace"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ _PROBE_PAUSE_S = 1.0
 class CircuitBreaker:
     """Remembers that Redis is away, and finds out in a thread of its own when it is back.
 
+    A forked child, which has no such thread, finds out for itself.
+
     Args:
         probe: Raises while Redis is away.
         pause_s: Between two probes.
@@ -24,20 +27,20 @@ class CircuitBreaker:
         self._probe = probe
         self._pause_s = pause_s
         self._lock = threading.Lock()
-        self._is_open = False
+        self._opened_by = 0  # the process that holds Redis to be away
         self._stopped = threading.Event()
 
     @property
     def is_open(self) -> bool:
         """Whether Redis is held to be away, so that it should not be asked."""
-        return self._is_open
+        return self._opened_by == os.getpid()
 
     def note_failure(self, problem: str) -> None:
         """Hold Redis to be away until a probe succeeds."""
         with self._lock:
-            if self._is_open or self._stopped.is_set():
+            if self.is_open or self._stopped.is_set():
                 return
-            self._is_open = True
+            self._opened_by = os.getpid()
         _LOG.warning("broker.unreachable", problem=problem)
         threading.Thread(target=self._probe_until_back, name="k9ops-breaker", daemon=True).start()
 
@@ -51,6 +54,6 @@ class CircuitBreaker:
                 self._probe()
             except Exception:  # noqa: S112 (whatever it is, Redis is not back)
                 continue
-            self._is_open = False
+            self._opened_by = 0
             _LOG.info("broker.reachable")
             return

@@ -17,6 +17,7 @@ from k9ops.broker.doorman import Doorman
 from k9ops.broker.jobs import DEFAULT_HARD_LIMIT_MS
 from k9ops.broker.log_context import LogContext
 from k9ops.broker.metrics import build_metrics
+from k9ops.broker.prompt_connection import find_prompt_class
 from k9ops.broker.recorder import RunRecorder
 from k9ops.broker.redis_broker import K9opsRedisBroker
 from k9ops.broker.results import OutcomeEncoder, RunResultBackend, RunResults
@@ -59,19 +60,26 @@ def build_middleware(
 
 
 def build_redis_client(
-    url: str, settings: Settings, *, socket_timeout_s: float, connect_timeout_s: float | None = None
+    url: str, settings: Settings, *, socket_timeout_s: float, is_prompt: bool = False
 ) -> redis.Redis:
     """Return a client that never repeats a command by itself: a repeated enqueue would be a second message.
+
+    Args:
+        url: Of Redis.
+        settings: The process's.
+        socket_timeout_s: Longest wait for an answer.
+        is_prompt: Whether it is for requests that a person waits for, and waits no longer for a connection either.
 
     Raises:
         SettingsInvalid: The file of `K9OPS_REDIS_CA_FILE` has no certificate.
     """
     client: redis.Redis = redis.Redis.from_url(
         url,
-        socket_connect_timeout=connect_timeout_s or settings.connect_timeout_s,
+        socket_connect_timeout=socket_timeout_s if is_prompt else settings.connect_timeout_s,
         socket_timeout=socket_timeout_s,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
+        **({"connection_class": find_prompt_class(url)} if is_prompt else {}),
         **_tls_options(url, settings),
     )
     return client
@@ -103,11 +111,9 @@ def build_broker(settings: Settings) -> K9opsRedisBroker | K9opsRabbitmqBroker:
     return K9opsRedisBroker(
         client=client,
         sender=build_redis_client(
-            settings.effective_broker_url,
-            settings,
-            socket_timeout_s=settings.send_timeout_s / 2,
-            connect_timeout_s=settings.send_timeout_s / 2,
+            settings.effective_broker_url, settings, socket_timeout_s=settings.send_timeout_s, is_prompt=True
         ),
+        send_timeout_s=settings.send_timeout_s,
         middleware=build_middleware(settings, _build_results(settings), client),
         heartbeat_timeout=_HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=_MAINTENANCE_PER_MILLION,

@@ -12,7 +12,6 @@ import redis
 from dramatiq.brokers.redis import _RedisConsumer
 from dramatiq.errors import ConnectionClosed, DecodeError
 
-from k9ops.broker.acknowledging import Acknowledger
 from k9ops.config.logging import get_logger
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class WokenConsumer(_RedisConsumer):
         self._timeout_s = timeout / 1000
         self._poll_s = self._timeout_s * (_DELAY_POLL_TIMEOUTS if self._is_delay_queue else _POLL_TIMEOUTS)
         self._poll_at_s = 0.0
-        self._acknowledger = Acknowledger(lambda ended: broker.acknowledge(queue_name, ended))
+        self._acknowledger = broker.find_acknowledger(queue_name)
         self._low_mark = prefetch // 2
 
     def __next__(self) -> dramatiq.MessageProxy | None:
@@ -102,7 +101,9 @@ class WokenConsumer(_RedisConsumer):
         self._leave(len(messages))
 
     def close(self) -> None:
-        """Put back what was fetched and never handed out."""
+        """Acknowledge what could not be before, and put back what was fetched and never handed out."""
+        with contextlib.suppress(redis.RedisError):
+            self._acknowledger.flush()
         unread, self.message_cache = self.message_cache, []
         decoded = []
         for data in unread:
@@ -117,7 +118,13 @@ class WokenConsumer(_RedisConsumer):
             raise
 
     def _is_time_to_look(self) -> bool:
-        return self._gate.bell.is_set() or time.monotonic() >= self._poll_at_s
+        if time.monotonic() >= self._poll_at_s:
+            return True
+        if self._gate.bell.is_set() and self.outstanding_message_count > self._low_mark and self._capacity.is_full:
+            # Rung before the last fetch had brought enough; it is rung again when there is less.
+            self._gate.bell.clear()
+            self._gate.looked.set()
+        return self._gate.bell.is_set()
 
     def _fetch(self) -> None:
         self._gate.bell.clear()

@@ -65,8 +65,13 @@ class Keeper(threading.Thread):
 
     def request_stop_of_all(self, reason: str) -> None:
         """Ask every job of this process to stop."""
-        for active in self._snapshot():
+        for active in self.find_held():
             active.request_stop(reason)
+
+    def wear_out(self) -> None:
+        """Replace this process, although no job is overdue."""
+        if self._overdue is not None:
+            self._overdue.wear_out()
 
     def stop(self) -> None:
         """End the threads and wait for them."""
@@ -112,7 +117,7 @@ class Keeper(threading.Thread):
 
     def _look_after_claims(self) -> None:
         if self._overdue is not None:
-            self._overdue.look_after(self._snapshot())
+            self._overdue.look_after(self.find_held())
         is_renewal_due = time.monotonic() >= self._renew_at_s
         self._renew(also_without_progress=is_renewal_due)
         self._store_logs()
@@ -140,7 +145,7 @@ class Keeper(threading.Thread):
         self._is_broker_away = False
 
     def _renew(self, *, also_without_progress: bool) -> None:
-        held = [(active, active.take_progress()) for active in self._snapshot()]
+        held = [(active, active.take_progress()) for active in self.find_held()]
         if not also_without_progress:
             held = [(active, progress) for active, progress in held if progress]
         if not held:
@@ -161,7 +166,7 @@ class Keeper(threading.Thread):
                 active.request_stop("cancelled")
 
     def _store_logs(self) -> None:
-        pending = [(active, *active.log.pending()) for active in self._snapshot() if not active.has_ended]
+        pending = [(active, *active.log.pending()) for active in self.find_held() if not active.has_ended]
         chosen = [item for item in pending if item[1]]
         if not chosen:
             return
@@ -179,6 +184,7 @@ class Keeper(threading.Thread):
         except Exception:
             _LOG.exception("keeper.failed")
 
-    def _snapshot(self) -> list[ActiveRun]:
+    def find_held(self) -> list[ActiveRun]:
+        """Return the runs of this process."""
         with self._lock:
             return list(self._active.values())

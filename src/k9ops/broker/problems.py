@@ -35,7 +35,12 @@ def explain_redis(error: BaseException) -> str | None:
         if isinstance(cause, redis.AuthenticationError):
             return "Redis refuses the user name or password: correct REDIS_URL and those that override it."
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return _explain_verification(cause)
+            return explain_verification(
+                cause,
+                whose="Redis'",
+                url="REDIS_URL",
+                remedy="set K9OPS_REDIS_CA_FILE to its authority's certificate",
+            )
     words = " ".join(str(cause) for cause in causes)
     if "CERTIFICATE_REQUIRED" in words or "EOF occurred in violation of protocol" in words:
         return "Redis ends the TLS connection: if it asks for a client certificate, name one in REDIS_URL" + _CLIENT
@@ -44,13 +49,21 @@ def explain_redis(error: BaseException) -> str | None:
     return None
 
 
-def _explain_verification(error: ssl.SSLCertVerificationError) -> str:
+def explain_verification(error: ssl.SSLCertVerificationError, *, whose: str, url: str, remedy: str) -> str:
+    """Return why the certificate of a server is refused, and what to do.
+
+    Args:
+        error: What was raised.
+        whose: The server's name, as before what it owns.
+        url: The variable that names it.
+        remedy: What to do when its authority is not known.
+    """
     reason = error.verify_message.rstrip(".")
     if "ostname mismatch" in reason or "IP address mismatch" in reason:
-        return f"Redis' certificate is for another host ({reason}): name in REDIS_URL the host that it is for."
+        return f"{whose} certificate is for another host ({reason}): name in {url} the host that it is for."
     if "expired" in reason or "not yet valid" in reason:
-        return f"Redis' certificate is out of date ({reason}): renew it, or set the clocks."
-    return f"Redis' certificate is not trusted ({reason}): set K9OPS_REDIS_CA_FILE to its authority's certificate."
+        return f"{whose} certificate is out of date ({reason}): renew it, or set the clocks."
+    return f"{whose} certificate is not trusted ({reason}): {remedy}."
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,9 +12,10 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import current_millis, dq_name, q_name, xq_name
 
 from k9ops.broker.breaker import CircuitBreaker
+from k9ops.broker.plain_sending import RECORDED_OPTION, send_plainly
 from k9ops.broker.queue_messages import DeadLetter, QueueMessages, read_dead_letter
+from k9ops.broker.rabbitmq_address import read_nodes
 from k9ops.broker.rabbitmq_link import Channel, RabbitmqLink
-from k9ops.broker.redis_broker import RECORDED_OPTION
 from k9ops.errors import BrokerUnavailable
 
 _DEAD_LETTER_MS = 30 * 86_400_000
@@ -36,13 +37,16 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
 
     Attributes:
         breaker: Of the requests of this process.
+
+    Raises:
+        SettingsInvalid: As `read_nodes` says.
     """
 
     def __init__(
         self, url: str, *, middleware: list[dramatiq.Middleware], connect_timeout_s: float, send_timeout_s: float
     ) -> None:
-        super().__init__(url=url, confirm_delivery=True, middleware=middleware)
-        nodes = self.parameters if isinstance(self.parameters, list) else [self.parameters]
+        super().__init__(confirm_delivery=True, middleware=middleware)
+        nodes = self.parameters = read_nodes(url)
         for node in nodes:
             node.socket_timeout = node.stack_timeout = node.blocked_connection_timeout = connect_timeout_s
             node.heartbeat = _HEARTBEAT_S
@@ -61,11 +65,14 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         return self._link.call(action, timeout_s=self._connect_timeout_s * 2)
 
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
-        """Enqueue a message, unless it is for later and the ledger has its run: the relay sends it then.
+        """Enqueue a message as `send_plainly` says.
 
         Args:
             message: It.
             delay: Earliest start, in milliseconds from now.
+
+        Raises:
+            BrokerUnavailable: RabbitMQ did not confirm it, and nothing else will send it.
         """
         was_recorded = RECORDED_OPTION in message.options
         queue = message.queue_name
@@ -73,8 +80,14 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
             queue = dq_name(queue)
             message = message.copy(queue_name=queue, options={"eta": current_millis() + delay})
         self.emit_before("enqueue", message, delay)
-        if delay is None or was_recorded or RECORDED_OPTION not in message.options:
-            self._publish([(queue, message.encode())], timeout_s=self._connect_timeout_s * 2)
+        encoded = [(queue, message.encode())]
+        send_plainly(
+            message,
+            was_recorded=was_recorded,
+            is_for_later=delay is not None,
+            promptly=lambda: self._publish_promptly(encoded),
+            patiently=lambda: self._publish(encoded, timeout_s=self._connect_timeout_s * 2),
+        )
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -84,14 +97,7 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         Raises:
             BrokerUnavailable: RabbitMQ did not confirm them, or was not asked.
         """
-        if self.breaker.is_open:
-            raise BrokerUnavailable("RabbitMQ did not answer a moment ago.")
-        try:
-            # What is sent together may take longer: RabbitMQ confirms each.
-            self._enqueue_all(messages, timeout_s=self._send_timeout_s * (1 + len(messages) / 100))
-        except BrokerUnavailable as exc:
-            self.breaker.note_failure(exc.user_message)
-            raise
+        self._enqueue_all(messages, self._publish_promptly)
 
     def enqueue_all(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
         """Enqueue messages that the ledger has.
@@ -99,7 +105,7 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         Raises:
             BrokerUnavailable: RabbitMQ did not confirm them; it may have some or all of them.
         """
-        self._enqueue_all(messages, timeout_s=_BATCH_LIMIT_S)
+        self._enqueue_all(messages, partial(self._publish, timeout_s=_BATCH_LIMIT_S))
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
         """Return a consumer of a queue, which is made when it is not there."""
@@ -140,13 +146,25 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         self._link.close()
         super().close()
 
-    def _enqueue_all(self, messages: Sequence[dramatiq.Message[Any]], *, timeout_s: float) -> None:
+    def _enqueue_all(
+        self, messages: Sequence[dramatiq.Message[Any]], publish: Callable[[Sequence[tuple[str, bytes]]], None]
+    ) -> None:
         for message in messages:
             self.declare_queue(message.queue_name)
             self.emit_before("enqueue", message, None)
-        self._publish([(message.queue_name, message.encode()) for message in messages], timeout_s=timeout_s)
+        publish([(message.queue_name, message.encode()) for message in messages])
         for message in messages:
             self.emit_after("enqueue", message, None)
+
+    def _publish_promptly(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        if self.breaker.is_open:
+            raise BrokerUnavailable("RabbitMQ did not answer a moment ago.")
+        try:
+            # What is sent together may take longer: RabbitMQ confirms each.
+            self._publish(messages, timeout_s=self._send_timeout_s * (1 + len(messages) / 100))
+        except BrokerUnavailable as exc:
+            self.breaker.note_failure(exc.user_message)
+            raise
 
     def _publish(self, messages: Sequence[tuple[str, bytes]], *, timeout_s: float) -> None:
         def publish(channel: Channel) -> None:

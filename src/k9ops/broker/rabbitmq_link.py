@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pika
 import pika.exceptions
 
+from k9ops.broker.rabbitmq_problems import rabbitmq_unavailable
 from k9ops.errors import BrokerUnavailable
 
 _T = TypeVar("_T")
@@ -133,17 +134,3 @@ class _Worker:
         if connection is not None:
             with contextlib.suppress(pika.exceptions.AMQPError, OSError):
                 connection.close()
-
-
-def rabbitmq_unavailable(error: BaseException) -> BrokerUnavailable:
-    """Return the error to raise for one of pika's: what refuses, and what to do, where that is known."""
-    words = f"{type(error).__name__}: {error!r}"
-    if isinstance(error, pika.exceptions.ProbableAuthenticationError) or "ACCESS_REFUSED" in words:
-        message = "RabbitMQ refuses the user, the password or a permission: correct K9OPS_BROKER_URL, or its user's."
-    elif isinstance(error, pika.exceptions.ProbableAccessDeniedError) or "NOT_ALLOWED" in words:
-        message = "RabbitMQ has no such virtual host for this user: correct the end of K9OPS_BROKER_URL (/%2F is `/`)."
-    elif "PRECONDITION_FAILED" in words and "inequivalent arg" in words:
-        message = "RabbitMQ has a queue of this name and of another kind: delete that when it is empty."
-    else:
-        message = "RabbitMQ does not answer."
-    return BrokerUnavailable(message, problem=words)

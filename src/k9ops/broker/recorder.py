@@ -23,7 +23,8 @@ from k9ops.alerts.watchman import Watchman
 from k9ops.broker.conclude import record_conclusion
 from k9ops.broker.jobs import JOB_OPTIONS, Job, describe_job
 from k9ops.broker.keeper import Keeper
-from k9ops.broker.redis_broker import RECORDED_OPTION
+from k9ops.broker.memory import MemoryWatch, wall_of
+from k9ops.broker.plain_sending import RECORDED_OPTION
 from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.db.engine import get_engine
@@ -34,6 +35,7 @@ from k9ops.ledger.execution import ActiveRun, current_run, make_owner_name, set_
 from k9ops.ledger.model import NewRun
 from k9ops.ledger.processes import forget_process, report_process
 from k9ops.ledger.requests import record_run
+from k9ops.process_memory import limit_own_data
 from k9ops.slot import find_run_slot
 
 _LOG = get_logger("k9ops.broker")
@@ -53,6 +55,7 @@ class RunRecorder(dramatiq.Middleware):
         self._owner = ""
         self._keeper: Keeper | None = None
         self._watchman: Watchman | None = None
+        self._memory: MemoryWatch | None = None
         self._is_stopping = threading.Event()
 
     @property
@@ -88,11 +91,20 @@ class RunRecorder(dramatiq.Middleware):
             )
 
         self._keeper = Keeper(self._settings, broker=broker, report=report)
+        limit_own_data(wall_of(self._settings.worker_memory_mb, threads=worker.worker_threads))
+        self._memory = MemoryWatch(
+            self._settings.worker_memory_mb,
+            find_held=self._keeper.find_held,
+            find_threads=lambda: [thread.native_id for thread in worker.workers if thread.native_id],
+            wear_out=self._keeper.wear_out,
+        )
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Start to renew leases, to send what is due and to rescue lost runs."""
         if self._keeper:
             self._keeper.start()
+        if self._memory:
+            self._memory.start()
         if self._settings.watch_interval_s:
             self._watchman = Watchman(self._settings, get_engine, holder=self._owner)
             self._watchman.start()
@@ -108,6 +120,8 @@ class RunRecorder(dramatiq.Middleware):
         """Stop the keeper once no job runs any more."""
         if self._watchman:
             self._watchman.stop()
+        if self._memory:
+            self._memory.stop()
         if self._keeper:
             self._keeper.stop()
             with contextlib.suppress(DatabaseUnavailable, DBAPIError):
@@ -154,6 +168,8 @@ class RunRecorder(dramatiq.Middleware):
             return
         active.has_ended = True
         job = describe_job(broker.get_actor(message.actor_name))
+        if self._memory:
+            exception = self._memory.explain(exception, active)
         if isinstance(exception, Shutdown):
             exception = RunInterrupted("The worker is shutting down.", reason="shutdown")
         conclusion = (

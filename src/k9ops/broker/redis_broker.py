@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -11,17 +11,17 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import current_millis, dq_name
 
+from k9ops.broker.acknowledging import Acknowledger
 from k9ops.broker.breaker import CircuitBreaker
 from k9ops.broker.capacity import Capacity
 from k9ops.broker.consumer import Gate, WokenConsumer
-from k9ops.broker.problems import explain_redis
+from k9ops.broker.plain_sending import RECORDED_OPTION, send_plainly
+from k9ops.broker.problems import broker_unavailable, explain_redis
+from k9ops.broker.prompt_connection import limit_request
 from k9ops.broker.results import EncodedResult
-from k9ops.config.logging import get_logger
 
-_LOG = get_logger("k9ops.broker")
-
-#: Message option that says: the ledger has this run already.
-RECORDED_OPTION = "k9ops_recorded"
+# Queue, id in Redis, encoded message.
+_Stored = tuple[str, str, bytes]
 
 _MOST_TOKENS = 32
 _NO_ACTOR_RANK = 1_000_000
@@ -42,8 +42,8 @@ return count
 
 # Keys: the unacknowledged of this process, messages of the queue, results. Arguments: how many messages, their ids,
 # then of each result the database, the data and its milliseconds. A message that another worker was given meanwhile
-# keeps its data. A result is what Dramatiq stores, a list of one element, which readers turn round; without memory for
-# it the message is acknowledged all the same.
+# keeps its data. A result is what Dramatiq stores, a list of one element, which readers turn round. It comes last:
+# after a command that frees memory Redis refuses no other for want of it.
 _ACKNOWLEDGE = """
 local ids = tonumber(ARGV[1])
 for i = 2, ids + 1 do
@@ -51,17 +51,13 @@ for i = 2, ids + 1 do
         redis.call("hdel", KEYS[2], ARGV[i])
     end
 end
-local stored = 0
 for i = 3, #KEYS do
     local at = ids + 3 * i - 7
     redis.call("select", ARGV[at])
     redis.call("del", KEYS[i])
-    if type(redis.pcall("lpush", KEYS[i], ARGV[at + 1])) == "number" then
-        redis.call("pexpire", KEYS[i], ARGV[at + 2])
-        stored = stored + 1
-    end
+    redis.call("lpush", KEYS[i], ARGV[at + 1])
+    redis.call("pexpire", KEYS[i], ARGV[at + 2])
 end
-return stored
 """
 
 
@@ -73,7 +69,8 @@ class K9opsRedisBroker(RedisBroker):
     at now and then without one.
 
     Args:
-        sender: A client that gives up soon, for requests that a person waits for; None for the ordinary one.
+        sender: A client of prompt connections, for requests that a person waits for; None for the ordinary one.
+        send_timeout_s: Longest wait of such a request, in seconds.
         **options: As of Dramatiq's broker.
 
     Attributes:
@@ -81,12 +78,14 @@ class K9opsRedisBroker(RedisBroker):
         breaker: Of the requests of this process.
     """
 
-    def __init__(self, *, sender: redis.Redis | None = None, **options: Any) -> None:
+    def __init__(self, *, sender: redis.Redis | None = None, send_timeout_s: float = 0.2, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self.capacity = Capacity()
         self.sender = sender or self.client
+        self._send_timeout_s = send_timeout_s
         self.breaker = CircuitBreaker(self.sender.ping)
         self._gates: dict[str, Gate] = {}
+        self._acknowledgers: dict[str, Acknowledger] = {}
         self._put_back = self.client.register_script(_PUT_BACK)
         self._acknowledge = self.client.register_script(_ACKNOWLEDGE)
 
@@ -101,6 +100,10 @@ class K9opsRedisBroker(RedisBroker):
         ranks = [actor.priority for actor in self.actors.values() if actor.queue_name == queue]
         self.capacity.set_rank(queue, min(ranks, default=_NO_ACTOR_RANK))
         return gate
+
+    def find_acknowledger(self, queue: str) -> Acknowledger:
+        """Return what acknowledges the messages of a queue, the same for all its consumers in this process."""
+        return self._acknowledgers.setdefault(queue, Acknowledger(lambda ended: self.acknowledge(queue, ended)))
 
     def ring_all(self) -> None:
         """Let every consumer of this process look at its queue."""
@@ -127,9 +130,7 @@ class K9opsRedisBroker(RedisBroker):
         results = [result for result in ended.values() if result]
         keys = [self._name_unacknowledged(queue), f"{self.namespace}:{queue}.msgs", *(item.key for item in results)]
         values = [value for item in results for value in (item.database, item.data, item.ttl_ms)]
-        stored = int(self._acknowledge(keys=keys, args=[len(ended), *ended, *values]))
-        if stored < len(results):
-            _LOG.warning("results.unstored", queue=queue, results=len(results) - stored)
+        self._acknowledge(keys=keys, args=[len(ended), *ended, *values])
 
     def put_back_first(self, queue: str, redis_ids: Sequence[str]) -> int:
         """Put fetched messages back at the head of their queue, in this order, with a token for each.
@@ -142,11 +143,14 @@ class K9opsRedisBroker(RedisBroker):
         return int(self._put_back(keys=keys, args=[_MOST_TOKENS, *redis_ids]))
 
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
-        """Enqueue a message, unless it is for later and the ledger has its run: the relay sends it then.
+        """Enqueue a message as `send_plainly` says.
 
         Args:
             message: It.
             delay: Earliest start, in milliseconds from now.
+
+        Raises:
+            BrokerUnavailable: Redis did not confirm it, and nothing else will send it.
         """
         was_recorded = RECORDED_OPTION in message.options
         queue = message.queue_name
@@ -155,8 +159,14 @@ class K9opsRedisBroker(RedisBroker):
             queue = dq_name(queue)
             message = message.copy(queue_name=queue, options={"eta": current_millis() + delay})
         self.emit_before("enqueue", message, delay)
-        if delay is None or was_recorded or RECORDED_OPTION not in message.options:
-            self.do_enqueue(queue, message.options["redis_message_id"], message.encode())
+        stored = (queue, message.options["redis_message_id"], message.encode())
+        send_plainly(
+            message,
+            was_recorded=was_recorded,
+            is_for_later=delay is not None,
+            promptly=lambda: _translate(lambda: self._send_promptly([stored])),
+            patiently=lambda: _translate(lambda: self.do_enqueue(*stored)),
+        )
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -172,28 +182,15 @@ class K9opsRedisBroker(RedisBroker):
         Raises:
             RedisError: Redis did not confirm them, or was not asked.
         """
-        if self.breaker.is_open:
-            raise redis.ConnectionError("Redis did not answer a moment ago.")
-        try:
-            self.enqueue_all(messages, client=self.sender)
-        except (redis.RedisError, OSError) as exc:
-            self.breaker.note_failure(explain_redis(exc) or str(exc))
-            raise
+        self._enqueue_all(messages, self._send_promptly)
 
-    def enqueue_all(self, messages: Sequence[dramatiq.Message[Any]], *, client: redis.Redis | None = None) -> None:
+    def enqueue_all(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
         """Enqueue messages that the ledger has, in one round trip."""
-        for message in messages:
-            self.declare_queue(message.queue_name)
-        prepared = [message.copy(options={"redis_message_id": str(uuid4())}) for message in messages]
-        for message in prepared:
-            self.emit_before("enqueue", message, None)
-        self._send([(item.queue_name, item.options["redis_message_id"], item.encode()) for item in prepared], client)
-        for message in prepared:
-            self.emit_after("enqueue", message, None)
+        self._enqueue_all(messages, self._send)
 
     def do_enqueue(self, queue: str, redis_id: str, data: bytes) -> None:
         """Store a message as Dramatiq does, and add a token."""
-        self._send([(queue, redis_id, data)], None)
+        self._send([(queue, redis_id, data)])
 
     def count_waiting(self, queue: str) -> int:
         """Return how many messages of a queue no worker has fetched yet."""
@@ -207,7 +204,30 @@ class K9opsRedisBroker(RedisBroker):
             pipe.llen(f"{self.namespace}:{queue}")
         return [queue for queue, count in zip(queues, pipe.execute(), strict=True) if count]
 
-    def _send(self, messages: Sequence[tuple[str, str, bytes]], client: redis.Redis | None) -> None:
+    def _enqueue_all(
+        self, messages: Sequence[dramatiq.Message[Any]], send: Callable[[Sequence[_Stored]], None]
+    ) -> None:
+        for message in messages:
+            self.declare_queue(message.queue_name)
+        prepared = [message.copy(options={"redis_message_id": str(uuid4())}) for message in messages]
+        for message in prepared:
+            self.emit_before("enqueue", message, None)
+        send([(item.queue_name, item.options["redis_message_id"], item.encode()) for item in prepared])
+        for message in prepared:
+            self.emit_after("enqueue", message, None)
+
+    def _send_promptly(self, messages: Sequence[_Stored]) -> None:
+        if self.breaker.is_open:
+            raise redis.ConnectionError("Redis did not answer a moment ago.")
+        try:
+            # Hundreds together may take longer.
+            with limit_request(self._send_timeout_s * max(1, len(messages) / 100)):
+                self._send(messages, self.sender)
+        except (redis.RedisError, OSError) as exc:
+            self.breaker.note_failure(explain_redis(exc) or str(exc))
+            raise
+
+    def _send(self, messages: Sequence[_Stored], client: redis.Redis | None = None) -> None:
         """Store messages in one transaction: what Dramatiq's script stores, for all of a queue at once."""
         by_queue: dict[str, dict[Any, Any]] = {}
         for queue, redis_id, data in messages:
@@ -227,3 +247,10 @@ class K9opsRedisBroker(RedisBroker):
         key = self.token_key(queue)
         pipe.rpush(key, *["1"] * min(count, _MOST_TOKENS))
         pipe.ltrim(key, 0, _MOST_TOKENS - 1)
+
+
+def _translate(send: Callable[[], None]) -> None:
+    try:
+        send()
+    except (redis.RedisError, OSError) as exc:
+        raise broker_unavailable(exc, "Redis does not take messages.") from exc

@@ -11,8 +11,8 @@ import dramatiq
 import redis
 from sqlalchemy import Engine
 
+from k9ops.broker.plain_sending import RECORDED_OPTION
 from k9ops.broker.problems import broker_unavailable
-from k9ops.broker.redis_broker import RECORDED_OPTION
 from k9ops.config.logging import get_logger
 from k9ops.errors import BrokerUnavailable
 from k9ops.ledger.model import Run

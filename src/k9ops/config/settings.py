@@ -161,10 +161,17 @@ class Settings(BaseSettings):
     send_timeout_s: float = _setting(
         "K9OPS_SEND_TIMEOUT_S",
         0.2,
-        "Longest wait of `enqueue` for Redis; after that the job's fallback holds until Redis answers again.",
+        "Longest wait of `enqueue` and `send()` for Redis or RabbitMQ; after that the fallback holds until it answers.",
         unit="s",
         ge=0.02,
         le=60,
+    )
+    worker_memory_mb: int = _setting(
+        "K9OPS_WORKER_MEMORY_MB",
+        1_024,
+        "Memory of a worker process, without its children; the run that takes it beyond is ended.",
+        unit="MB",
+        ge=256,
     )
     inline_fallback: bool = _setting(
         "K9OPS_INLINE_FALLBACK",
@@ -266,6 +273,14 @@ class Settings(BaseSettings):
         "A pg_dump or pg_restore that moves no byte for this long is ended.",
         unit="s",
         ge=1,
+    )
+    backup_client_memory_mb: int = _setting(
+        "K9OPS_BACKUP_CLIENT_MEMORY_MB",
+        2_048,
+        "Address space of a pg_dump or pg_restore; beyond it that backup, verification or restore fails, and nothing"
+        " else. Four times the largest value of a column is enough.",
+        unit="MB",
+        ge=64,
     )
     backup_min_free_bytes: int = _setting(
         "K9OPS_BACKUP_MIN_FREE_BYTES",
@@ -654,7 +669,7 @@ class Settings(BaseSettings):
         if not re.match(r"amqps?:", text):
             return cls._check_redis(secret)
         for node in text.split(";"):
-            if not re.fullmatch(r"amqps?://[^/\s]+(/[^/\s]*)?", node):
+            if not re.fullmatch(r"amqps?://[^/?\s]+(/[^/?\s]*)?(\?\S*)?", node):
                 raise ValueError("must look like amqp://user:password@host:5672/vhost, or redis://host:6379/1")
             if not _has_plain_authority(node):
                 raise ValueError(_ENCODE)

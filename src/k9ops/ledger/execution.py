@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from k9ops.config.logging import listen_to_log
-from k9ops.errors import RunInterrupted
+from k9ops.errors import MemoryLimitExceeded, RunInterrupted
 from k9ops.ledger.claims import Claim
 from k9ops.ledger.run_log import LogTail
 from k9ops.outcome import Execution
@@ -47,6 +47,7 @@ class ActiveRun:
 
     Attributes:
         log: What it has logged, and is not stored yet.
+        thread_id: The thread that executes it, as of `threading.get_native_id`.
         has_ended: Whether the job has returned or raised; what is left is to record that, however long it takes.
     """
 
@@ -67,7 +68,9 @@ class ActiveRun:
         self._deadline_s = None if soft_limit_s is None else self.started_monotonic_s + soft_limit_s
         self.hard_deadline_s = None if hard_limit_s is None else self.started_monotonic_s + hard_limit_s
         self.stop_requested_s = 0.0
+        self.thread_id = threading.get_native_id()
         self.has_ended = False
+        self._memory_mb = (0, 0)
         self._held_until_s = held_until_s
         self._stop_reason: str | None = None
         self._progress: dict[str, Any] | None = None
@@ -80,6 +83,11 @@ class ActiveRun:
             if self._stop_reason is None or reason == "lease_lost":
                 self._stop_reason = reason
                 self.stop_requested_s = time.monotonic()
+
+    def note_memory(self, used_mb: int, limit_mb: int) -> None:
+        """Ask the job to stop, as it has taken its process beyond its memory limit."""
+        self._memory_mb = (used_mb, limit_mb)
+        self.request_stop("memory")
 
     def note_renewal(self, held_until_s: float) -> None:
         """Learn that the lease holds until then."""
@@ -109,6 +117,8 @@ class ActiveRun:
     def as_interruption(self) -> RunInterrupted:
         """Return the error that says why the job must stop."""
         reason = self.stop_reason or "shutdown"
+        if reason == "memory":
+            return MemoryLimitExceeded.of(*self._memory_mb)
         return RunInterrupted(_REASONS[reason], reason=reason)
 
     def report_progress(self, done: int, total: int, unit: str) -> None:

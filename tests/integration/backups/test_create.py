@@ -26,6 +26,7 @@ from k9ops.durable import open_partial
 from k9ops.embedded.postgres import wheel_bin_dir
 from k9ops.errors import (
     ClientFailed,
+    ClientMemoryExceeded,
     ClientUnsuitable,
     DatabaseInvalid,
     DatabaseUnavailable,
@@ -318,3 +319,16 @@ def test_create_backup_names_an_archive_only_when_it_is_on_the_disk(
         f"rename .{name}.json.partial {name}.json",
         folder,
     ]
+
+
+def test_create_backup_says_when_pg_dump_needs_more_memory_than_it_may_have(source: Source) -> None:
+    source.run("CREATE TABLE public.photo AS SELECT repeat('x', 40000000) AS content")
+    with pytest.raises(ClientMemoryExceeded, match=r"^pg_dump needs more than the 64 MB .* Allow it more\.$"):
+        source.with_settings(backup_client_memory_mb=64).back_up()
+    assert files_of(source.settings.backup_dir) == set()
+    backup = source.back_up()
+    small = source.with_settings(backup_client_memory_mb=64)
+    with pytest.raises(ClientMemoryExceeded, match=r"^pg_restore needs more than the 64 MB"):
+        verify_backup(small.settings, backup, execution=Execution())
+    assert source.scratch_databases() == set()
+    assert load_backup(backup.folder, backup.backup_id).state.verification.state == "unverified"

@@ -14,6 +14,7 @@ import dramatiq
 import pika
 import pytest
 from sqlalchemy import Engine, text
+from tests.certificates import Authority
 from tests.integration.broker.test_worker import send, wait_for_end, working
 from tests.processes import wait_for, worker_process
 from tests.rabbitmq_server import RabbitmqServer
@@ -22,7 +23,7 @@ from k9ops.broker.batches import enqueue_runs
 from k9ops.broker.build import build_broker
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.inspection import count_messages, list_dead_letters
-from k9ops.broker.rabbitmq_broker import K9opsRabbitmqBroker
+from k9ops.broker.rabbitmq_broker import K9opsRabbitmqBroker, read_version
 from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.settings import get_loaded_settings, get_settings
 from k9ops.errors import BrokerUnavailable, PermanentError, TransientError
@@ -135,13 +136,15 @@ def test_runs_wait_in_the_outbox_while_rabbitmq_is_away_and_are_sent_when_it_is_
         away = enqueue_run(engine, broker, get_settings(), job, {})
         assert away.path == "outbox"
         assert broker.breaker.is_open
+        plain = job.send()
+        assert get_run(engine, uuid.UUID(plain.message_id)).sent_at is None
         with pytest.raises(BrokerUnavailable, match="RabbitMQ did not answer a moment ago"):
             enqueue_run(engine, broker, get_settings(), job, {}, fallback="raise")
         with pytest.raises(BrokerUnavailable, match="RabbitMQ does not answer"):
             relay_unsent_runs(engine, broker, resend_after_s=60)
         rabbitmq_server.start()
         wait_for(lambda: all(run.is_final for run in list_runs(engine)))
-    assert [(run.state, run.attempt) for run in list_runs(engine)] == [("succeeded", 1)] * 3
+    assert [(run.state, run.attempt) for run in list_runs(engine)] == [("succeeded", 1)] * 4
 
 
 def test_frozen_rabbitmq_costs_one_request_a_moment_and_the_next_nothing(
@@ -155,9 +158,10 @@ def test_frozen_rabbitmq_costs_one_request_a_moment_and_the_next_nothing(
     monkeypatch.setattr(broker, "_send_timeout_s", 0.2)
     with rabbitmq_server.frozen():
         begun_s = time.monotonic()
-        assert enqueue_run(engine, broker, get_settings(), job, {}).path == "outbox"
+        plain = job.send()
         assert 0.2 <= time.monotonic() - begun_s < 9
         assert broker.breaker.is_open
+        assert get_run(engine, uuid.UUID(plain.message_id)).sent_at is None
         assert enqueue_run(engine, broker, get_settings(), job, {}).path == "outbox"
     wait_for(lambda: not broker.breaker.is_open)
     with working(broker):
@@ -204,6 +208,57 @@ def test_refusal_of_rabbitmq_is_told_with_what_to_do(
     with pytest.raises(BrokerUnavailable, match=words):
         count_messages(refused, ["tests"])
     refused.close()
+
+
+def test_worker_executes_runs_over_tls_with_a_client_certificate(
+    engine: Engine, rabbitmq_server: RabbitmqServer, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K9OPS_BROKER_URL", rabbitmq_server.tls_url_of("client"))
+    get_loaded_settings.cache_clear()
+    broker = build_broker(get_settings())
+
+    @dramatiq.actor(broker=broker, queue_name=queue)
+    def probe() -> Outcome:
+        return Outcome("succeeded", "Done.", {"n": 1})
+
+    with working(broker):
+        plain = probe.send()
+        asked = [item.run_id for item in enqueue_runs(engine, broker, probe, [{}] * 3)]
+        assert {wait_for_end(engine, run_id).state for run_id in (plain.message_id, *asked)} == {"succeeded"}
+    assert find_connections_without_tls(broker) == []
+    broker.close()
+
+
+def find_connections_without_tls(broker: Any) -> list[pika.URLParameters]:
+    return [node for node in broker.parameters if node.ssl_options is None]
+
+
+def test_refusal_of_a_tls_connection_is_told_with_what_to_do(rabbitmq_server: RabbitmqServer, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path / "stranger")
+    certificate, key = stranger.issue("client")
+    ca, good, port = rabbitmq_server.authority.ca_file, rabbitmq_server.tls_url_of("client"), rabbitmq_server.tls_port
+    assert ask_version(good).startswith(("3.", "4."))
+    refusals = {
+        rabbitmq_server.tls_url: "certificate is not trusted",
+        f"{rabbitmq_server.tls_url}?cacertfile={stranger.ca_file}": r"not trusted .* name its authority's in it",
+        f"{rabbitmq_server.tls_url}?cacertfile={ca}": r"asks for .*\?certfile=",
+        f"{rabbitmq_server.tls_url}?cacertfile={ca}&certfile={certificate}&keyfile={key}": "certificate .*it trusts",
+        good.replace("@127.0.0.1", "@localhost"): "certificate is for another host",
+        good.replace(f":{port}", f":{rabbitmq_server.port}"): "does not speak TLS on this port",
+        rabbitmq_server.url.replace(f":{rabbitmq_server.port}", f":{port}"): "write amqps:// if it speaks TLS",
+    }
+    for url, words in refusals.items():
+        with pytest.raises(BrokerUnavailable, match=words) as caught:
+            ask_version(url)
+        assert rabbitmq_server.password not in f"{caught.value} {caught.value.detail}"
+
+
+def ask_version(url: str) -> str:
+    broker = K9opsRabbitmqBroker(url, middleware=[], connect_timeout_s=30, send_timeout_s=30)
+    try:
+        return str(broker.ask(read_version))
+    finally:
+        broker.close()
 
 
 def test_queue_of_another_kind_is_told_with_what_to_do(

@@ -244,3 +244,24 @@ def test_message_that_cannot_be_given_back_is_executed_here(
         assert refused.wait(DEADLINE_S)
         may_end.set()
         assert [wait_for_end(engine, run_id).attempt for run_id in sent] == [1, 1]
+
+
+def test_consumer_that_holds_enough_fetches_no_single_message(
+    engine: Engine, broker: K9opsRedisBroker, job: dramatiq.Actor[..., Any]
+) -> None:
+    enqueue_runs(engine, broker, job, [{}] * 10)
+    broker.capacity.begin(2)
+    broker.capacity.note_duration(0.001)
+    consumer = broker.consume("tests", prefetch=4, timeout=50)
+    first, second, *_ = [next(consumer) for _ in range(4)]
+    assert broker.count_waiting("tests") == 6
+
+    consumer.ack(first)
+    broker.find_gate("tests").bell.set()  # as of a message that was given up while others were being fetched
+    assert next(consumer) is None
+    assert broker.count_waiting("tests") == 6
+
+    consumer.ack(second)
+    assert next(consumer) is not None
+    assert broker.count_waiting("tests") == 4
+    broker.capacity.begin(None)

@@ -479,7 +479,7 @@ def test_worker_that_waits_for_postgresql_with_an_outcome_is_not_replaced_for_it
     looked, left = [], []
     monkeypatch.setattr(overdue, "HARD_LIMIT_GRACE_S", 0.0)
     monkeypatch.setattr(overdue.os, "kill", lambda *arguments: left.append(arguments))
-    monkeypatch.setattr(overdue.OverdueRuns, "_leave", lambda self, runs: left.append(runs))
+    monkeypatch.setattr(overdue.OverdueRuns, "_leave", lambda self, *runs: left.append(runs))
     look_after = overdue.OverdueRuns.look_after
 
     def look(self: overdue.OverdueRuns, held: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from k9ops.backups.connections import DatabaseTarget
 from k9ops.backups.programs import CHUNK_BYTES, ProgramResult, run_program
-from k9ops.errors import ClientFailed, RunInterrupted
+from k9ops.errors import ClientFailed, ClientMemoryExceeded, RunInterrupted
 from k9ops.outcome import Execution
 
 TARGET = DatabaseTarget({"dbname": "k9", "host": "h", "password": "p@ss:/ %w\"\\'"})
@@ -20,7 +20,7 @@ DEADLINE_S = 20
 
 
 def shell(script: str, **options: object) -> ProgramResult:
-    values: dict[str, object] = {"target": TARGET, "execution": Execution(), "stall_s": DEADLINE_S}
+    values: dict[str, object] = {"target": TARGET, "execution": Execution(), "stall_s": DEADLINE_S, "memory_mb": 512}
     return run_program(["/bin/sh", "-c", script, "sh"], **values | options)  # type: ignore[arg-type]
 
 
@@ -131,3 +131,31 @@ def test_run_program_lets_an_error_of_the_sink_through_and_ends_the_program() ->
     with pytest.raises(OSError, match="No space left"):
         shell("echo $$; sleep 600", sink=refuse)
     wait_until_dead(int(said))
+
+
+def test_run_program_limits_the_address_space_of_the_program_and_its_children() -> None:
+    said = bytearray()
+    shell("read line; ulimit -v; sh -c 'ulimit -v'", source=[b"go\n"], sink=said.extend, memory_mb=300)
+    assert said.split() == [b"307200", b"307200"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "pg_dump: error: query failed: cannot allocate memory for input buffer",
+        "pg_dump: detail: Error message from server: out of memory",
+        "out of memory",
+    ],
+)
+def test_run_program_says_that_memory_was_refused_and_which_setting_allows_more(words: str) -> None:
+    with pytest.raises(ClientMemoryExceeded, match=r"sh needs more than the 300 MB .* K9OPS_BACKUP_CLIENT_MEMORY_MB"):
+        shell('echo "$0" >&2; exit 1'.replace("$0", words), memory_mb=300)
+
+
+def test_run_program_leaves_the_memory_of_the_server_to_the_server() -> None:
+    result = shell("echo 'pg_dump: error: query failed: ERROR:  out of memory' >&2; exit 1")
+    assert result.problem == "query failed: ERROR:  out of memory"
+
+
+def test_run_program_says_that_the_program_was_killed_from_outside() -> None:
+    assert "too little memory" in shell("kill -9 $$").problem

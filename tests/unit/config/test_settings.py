@@ -111,6 +111,10 @@ def test_load_settings_reads_the_env_file_below_the_environment(tmp_path: Path) 
         ({"REDIS_URL": "redis://:secretpw?x@h:1"}, ["REDIS_URL = (secret)", "percent-encoded"]),
         ({"CELERY_BROKER_URL": "sqs://u:secretpw@h"}, ["CELERY_BROKER_URL = (secret)", "redis://"]),
         ({"K9OPS_BROKER_URL": "amqp://u:secretpw@h/a/b"}, ["K9OPS_BROKER_URL = (secret)", "amqp://"]),
+        (
+            {"K9OPS_BROKER_URL": "amqps://u:secretpw@h/a/b?cacertfile=/ca.pem"},
+            ["K9OPS_BROKER_URL = (secret)", "amqp://"],
+        ),
         ({"K9OPS_BROKER_URL": "amqp://h;amqp://u:secretpw@x@h"}, ["K9OPS_BROKER_URL = (secret)", "percent-encoded"]),
         ({"K9OPS_RESULT_URL": "amqp://u:secretpw@h"}, ["K9OPS_RESULT_URL = (secret)", "redis://"]),
         (

@@ -22,6 +22,7 @@ from typing import Any
 
 from k9ops.durable import disk_errors
 from k9ops.errors import K9opsError
+from k9ops.process_memory import limit_address_space
 
 _PR_SET_PDEATHSIG = 1
 
@@ -30,8 +31,7 @@ def main(parent_pid: int, memory_mb: int) -> None:
     """Answer until standard input ends."""
     if not tie_to_parent(parent_pid):
         return
-    limit = memory_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit_address_space(memory_mb)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # What a library prints is not an answer.
