@@ -263,6 +263,10 @@ class AccountInvalid(PermanentError):
     """An account of the dashboard is unknown, exists already, or is not what it must be."""
 
 
+class PageUnknown(PermanentError):
+    """The dashboard has no page at this address."""
+
+
 class AccessDenied(PermanentError):
     """The person has not entered, or may not do this."""
 

@@ -23,7 +23,7 @@ def paths(desk: Desk, backup_id: str) -> tuple[str, ...]:
     end_run(desk, done, "succeeded", "12 notifications deleted.", evidence={"deleted": 12, "tables": {"a": 1}})
     runs = tuple(f"/runs/{run.id}" for run in (failed, queued, done))
     lists = ("/", "/runs", "/runs?words=x", "/queues", "/schedules", "/backups", "/reports", "/audit")
-    return (*lists, *runs, f"/backups/{backup_id}", "/reports/new/dogs", "/runs/nothing")
+    return (*lists, *runs, f"/backups/{backup_id}", "/reports/new/attendance", "/nothing")
 
 
 @pytest.mark.parametrize("language", ["ar", "en"])

@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from k9ops.web import entrance, health
 from k9ops.web.accounts import Role
-from k9ops.web.gate import Handler, SafeHeaders, guard
+from k9ops.web.gate import Handler, SafeHeaders, guard, show_nothing
 from k9ops.web.live import LiveBoards
 from k9ops.web.pages import audit, backups, overview, queues, reports, runs, schedules, selections, uploads
 from k9ops.web.visit import Desk
@@ -62,6 +62,7 @@ def build_app(desk: Desk) -> Starlette:
     ]
     routes.append(Route("/live/{board}", LiveBoards(desk).stream, methods=["GET"]))
     routes.append(Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")))
+    routes.append(Route("/{path:path}", guard(desk, show_nothing, role=None), methods=["GET"]))
     app = Starlette(routes=routes, middleware=[Middleware(SafeHeaders)])
     app.router.redirect_slashes = False  # such a redirect would repeat whatever host a request names
     return app

@@ -83,4 +83,4 @@ def _value(name: str, value: Any, speech: Speech) -> str:
         comma = "، " if speech.language == "ar" else ", "
         return comma.join(_value(name, item, speech) for item in value)
     moment = read_moment(value)
-    return speech.moment(moment) if moment else str(value)
+    return speech.moment(moment) if moment else speech.write(str(value))

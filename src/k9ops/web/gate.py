@@ -19,6 +19,7 @@ from k9ops.errors import (
     ArtefactNotFound,
     BackupNotFound,
     K9opsError,
+    PageUnknown,
     QueueUnknown,
     ReportUnknown,
     RunNotFound,
@@ -34,7 +35,7 @@ _LOG = get_logger("k9ops.web")
 Handler = Callable[[Visit], Response]
 
 _MAX_FORM_BYTES = 64_000
-_NOT_FOUND = (RunNotFound, BackupNotFound, ArtefactNotFound, ReportUnknown, ScheduleUnknown, QueueUnknown)
+_NOT_FOUND = (PageUnknown, RunNotFound, BackupNotFound, ArtefactNotFound, ReportUnknown, ScheduleUnknown, QueueUnknown)
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -78,12 +79,12 @@ def guard(desk: Desk, handler: Handler, *, role: Role | None) -> Callable[[Reque
         form: dict[str, str] = {}
         if request.method == "POST":
             if not _is_same_site(request):
-                return PlainTextResponse("This form was not sent from this site.", status_code=403)
+                return _refuse(desk, request, "This form was not sent from this site.", 403)
             body = b""
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > _MAX_FORM_BYTES:
-                    return PlainTextResponse("This form is too large.", status_code=413)
+                    return _refuse(desk, request, "This form is too large.", 413)
             form = _read_form(body)
         return await run_in_threadpool(_answer, desk, handler, request, form, role)
 
@@ -107,10 +108,10 @@ def _answer(desk: Desk, handler: Handler, request: Request, form: dict[str, str]
         response = _explain(visit, exc)
     except ProgrammingError as exc:
         _LOG.error("web.failed", path=request.url.path, problem=type(exc).__name__)
-        response = PlainTextResponse("The tables of k9ops are missing: run `k9ops db upgrade`.", status_code=503)
+        response = _refuse(desk, request, "The tables of k9ops are missing: run `k9ops db upgrade`.", 503)
     except Exception:
         _LOG.exception("web.failed", path=request.url.path)
-        response = PlainTextResponse("A fault in k9ops: its log says more.", status_code=500)
+        response = _refuse(desk, request, "A fault in k9ops: its log says more.", 500)
     if new_cookie is not None:
         set_session_cookie(visit, response, new_cookie)
     return response
@@ -153,6 +154,17 @@ def _check_rights(visit: Visit, session: WebSession, role: Role) -> None:
         raise AccessDenied(visit.speech.say("Your role does not allow this."))
 
 
+def show_nothing(visit: Visit) -> Response:
+    """Say that an address is none of the dashboard's."""
+    raise PageUnknown(visit.speech.say("There is no such page."))
+
+
+def _refuse(desk: Desk, request: Request, words: str, status: int) -> Response:
+    """Answer without a page, which might not be possible."""
+    speech = Visit(desk, request, "", False, None, "").speech
+    return PlainTextResponse(speech.say(words), status_code=status)
+
+
 def _explain(visit: Visit, error: K9opsError) -> Response:
     if isinstance(error, AccessDenied):
         status = 403
@@ -160,7 +172,8 @@ def _explain(visit: Visit, error: K9opsError) -> Response:
         status = 404
     else:
         status = 503 if isinstance(error, TransientError) else 400
-    return visit.render("problem.html", status=status, message=error.user_message, status_code=status)
+    name = type(error).__name__
+    return visit.render("problem.html", status=status, message=error.user_message, error_class=name)
 
 
 def _read_client(desk: Desk, request: Request) -> tuple[str, bool, bool]:

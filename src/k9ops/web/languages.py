@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from datetime import datetime
+import re
+import unicodedata
+from dataclasses import replace
+from datetime import date, datetime
 from functools import cache
 from importlib import resources
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 
+from k9ops.web.faults import name_kind
 from k9ops.web.sentences import Told, tell
 
 LANGUAGES = {"ar": "العربية", "en": "English"}
 
 # Latin digits also in Arabic, as in the application's own pages.
 _LOCALES = {"ar": "ar_SA", "en": "en_GB"}
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_COUNT = re.compile(r"[1-9]\d{3,6}", re.ASCII)
 
 
 @cache
@@ -56,9 +63,22 @@ class Speech:
         said = str(self.translations.gettext(text))
         return said % values if values else said
 
-    def tell(self, message: str | None) -> Told:
-        """Return what a job said, in this language where the catalogue knows its sentences."""
-        return tell(message or "", self.language, self.say)
+    def tell(self, message: str | None, error_class: str | None = None) -> Told:
+        """Return what a job said, in this language where the catalogue knows its sentences.
+
+        Args:
+            message: What it said.
+            error_class: Of the error that said it; where the message stays English, its kind is told beside it.
+        """
+        told = tell(message or "", self.language, self.say, self._write_in_sentence)
+        if error_class and told.language != self.language:
+            return replace(told, kind=self.say(name_kind(error_class, told.text)))
+        return told
+
+    def is_own(self, text: str) -> bool:
+        """Tell whether a text is in this language already, by its first letter."""
+        first = next((letter for letter in text if letter.isalpha()), "")
+        return (unicodedata.bidirectional(first) == "AL") == (self.language == "ar") if first else True
 
     def moment(self, moment: datetime | None) -> str:
         """Return a date and time in the unit's time zone."""
@@ -67,6 +87,10 @@ class Speech:
         local = moment.astimezone(self.zone)
         comma = "،" if self.language == "ar" else ","
         return format_datetime(local, f"d MMM y{comma} HH:mm:ss", tzinfo=self.zone, locale=self._locale)
+
+    def day(self, day: date) -> str:
+        """Return a date."""
+        return format_date(day, "d MMM y", locale=self._locale)
 
     def since(self, moment: datetime | None, now: datetime) -> str:
         """Return how long ago, or in how long, a moment is."""
@@ -90,6 +114,16 @@ class Speech:
     def number(self, value: float) -> str:
         """Return a number with its separators."""
         return format_decimal(value, locale=self._locale, numbering_system="latn")
+
+    def write(self, value: str) -> str:
+        """Return a value, a day as this language writes it."""
+        if _DAY.fullmatch(value):
+            with contextlib.suppress(ValueError):
+                return self.day(date.fromisoformat(value))
+        return value
+
+    def _write_in_sentence(self, value: str) -> str:
+        return self.number(int(value)) if _COUNT.fullmatch(value) else self.write(value)
 
     def size(self, size_bytes: float) -> str:
         """Return a size in powers of 1000."""

@@ -27,12 +27,14 @@ class Told:
     """A message as it is shown.
 
     Attributes:
-        text: In `language`.
+        text: In `language`; values in it are isolated (U+2068 to U+2069).
         language: `ar` or `en`.
+        kind: What kind of error it was, in the reader's language, where the text is not in it; else empty.
     """
 
     text: str
     language: str
+    kind: str = ""
 
     @property
     def direction(self) -> str:
@@ -40,13 +42,14 @@ class Told:
         return "rtl" if self.language == "ar" else "ltr"
 
 
-def tell(message: str, language: str, say: Callable[[str], str]) -> Told:
+def tell(message: str, language: str, say: Callable[[str], str], write: Callable[[str], str]) -> Told:
     """Return a message in a language, in English when any part of it is not known.
 
     Args:
         message: As a job wrote it.
         language: `ar` or `en`.
         say: Translates a unit such as `MB`.
+        write: Writes a value, such as a day, as the language does.
     """
     if language == "en" or len(message) > _LONGEST:
         return Told(message, "en")
@@ -56,7 +59,7 @@ def tell(message: str, language: str, say: Callable[[str], str]) -> Told:
     while begin < len(message):
         # The longest run of sentences that one template covers: what stands in a place may hold a full stop.
         for end in reversed([end for end in ends if end > begin]):
-            told = _translate(message[begin:end], templates, say)
+            told = _translate(message[begin:end], templates, say, write)
             if told is not None:
                 parts.append(told)
                 begin = end + 1
@@ -67,14 +70,17 @@ def tell(message: str, language: str, say: Callable[[str], str]) -> Told:
 
 
 def _translate(
-    sentence: str, templates: tuple[tuple[re.Pattern[str], str], ...], say: Callable[[str], str]
+    sentence: str,
+    templates: tuple[tuple[re.Pattern[str], str], ...],
+    say: Callable[[str], str],
+    write: Callable[[str], str],
 ) -> str | None:
     for pattern, translation in templates:
         found = pattern.fullmatch(sentence)
         if found:
             # Isolated, so that codes and numbers keep their own direction inside of Arabic.
             values = {
-                name: say(value) if name.endswith("unit") else f"\u2068{value}\u2069"
+                name: say(value) if name.endswith("unit") else f"\u2068{write(value)}\u2069"
                 for name, value in found.groupdict().items()
             }
             return translation % values if values else translation

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 from tests.integration.web.conftest import Browser
-from tests.web_fixtures import fail, make_run
+from tests.web_fixtures import PASSWORD, end_run, fail, make_run
 
 from k9ops.ledger.queue_history import sample_queues
 from k9ops.ledger.queues import pause_queue, read_pauses
 from k9ops.ledger.requests import get_run
 from k9ops.ledger.slots import read_schedule_states
+from k9ops.web.accounts import add_account, remove_account
 from k9ops.web.app import PAGES
 from k9ops.web.pages.runs import mask_params
 from k9ops.web.visit import Desk
@@ -297,3 +298,26 @@ def test_health_tells_what_is_missing_and_metrics_want_their_token(desk: Desk) -
     assert 'k9ops_queue_messages{kind="waiting",queue="k9_tasks"}' in figures
     assert 'k9ops_queue_paused{queue="reports"} 1.0' in figures
     assert 'k9ops_queue_paused{queue="backups"} 0.0' in figures
+
+
+def test_audit_shows_what_was_changed(desk: Desk, enter: Enter) -> None:
+    add_account(desk.engine, "نورة", PASSWORD, "viewer", by="سالم", origin="cli on k9-server")
+    remove_account(desk.engine, "نورة", by="سالم", origin="cli on k9-server")
+    page = enter("admin").client.get("/audit").text
+    row = page[page.index("<tbody>") : page.index("</tr>", page.index("<tbody>"))]
+    assert "قبل" in row
+    assert "بعد" not in row
+    assert "viewer" in row
+    assert 'سطر الأوامر على <bdi class="whole" dir="ltr">k9-server</bdi>' in row
+
+
+def test_error_has_an_arabic_sentence_and_the_original_below(desk: Desk, enter: Enter) -> None:
+    run = make_run(desk)
+    end_run(desk, run, "failed", "PostgreSQL is not available: <b>gone</b>.", error_class="DatabaseUnavailable")
+    original = '<bdi lang="en" dir="ltr" class="original">PostgreSQL is not available: &lt;b&gt;gone&lt;/b&gt;.</bdi>'
+    browser = enter("operator")
+    for path in ("/", "/runs", f"/runs/{run.id}", "/selections/retry?state=failed"):
+        page = browser.client.get(path).text
+        assert f'<span class="kind">قاعدة البيانات لا تستجيب أو رفضت الطلب.</span> {original}' in page, path
+    browser.post("/language", language="en", page="/")
+    assert "قاعدة البيانات" not in browser.client.get(f"/runs/{run.id}").text

@@ -91,6 +91,14 @@ def test_only_digests_of_tokens_are_stored(desk: Desk, enter: Enter) -> None:
     assert all(cookie.encode() not in bytes(digest) for digest in stored)
 
 
+def test_address_that_is_none_has_a_page(desk: Desk, enter: Enter) -> None:
+    answer = enter("viewer").client.get("/nothing/here")
+    assert answer.status_code == 404
+    assert "لا توجد صفحة كهذه." in answer.text
+    assert Browser(desk).client.get("/nothing", headers={"Accept-Language": "en"}).status_code == 404
+    assert enter("operator").client.get("/queues/reports/pause").status_code == 404
+
+
 @pytest.mark.parametrize("keys", [(), (KEYS[0],)], ids=["key of the database", "key of the settings"])
 def test_cookie_that_was_not_signed_here_never_reaches_the_sessions(desk: Desk, keys: tuple[str, ...]) -> None:
     desk = with_keys(desk, *keys)

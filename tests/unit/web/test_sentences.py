@@ -6,8 +6,11 @@ import pytest
 from babel.messages.pofile import read_po
 from tests.unit.web.test_languages import WEB, ZONE
 
+from k9ops import errors
+from k9ops.web.faults import KINDS
 from k9ops.web.languages import Speech
 from k9ops.web.sentences import SENTENCE
+from k9ops.web.visit import isolate_values
 
 ARABIC = Speech("ar", ZONE)
 
@@ -21,11 +24,11 @@ def plain(text: str) -> str:
     [
         (
             "34 schedules from 2026-06-15 to 2026-11-25 are locked.",
-            "الجداول المقفلة: 34، من 2026-06-15 إلى 2026-11-25.",
+            "الجداول المقفلة: 34، من 15 يونيو 2026 إلى 25 نوفمبر 2026.",
         ),
         (
             "Backup 20261126T041220Z-aebf6551: 1.4 MB, 31537 rows of 40 tables.",
-            "النسخة 20261126T041220Z-aebf6551: الحجم 1.4 ميغابايت، الصفوف 31537، الجداول 40.",
+            "النسخة 20261126T041220Z-aebf6551: الحجم 1.4 ميغابايت، الصفوف 31,537، الجداول 40.",
         ),
         (
             (
@@ -33,7 +36,7 @@ def plain(text: str) -> str:
                 " All 12 files of the uploads folder are in it."
             ),
             (
-                "استُعيدت النسخة 20261126T041220Z-aebf6551، وطابقت بيانها: الصفوف 31537، الجداول 40."
+                "استُعيدت النسخة 20261126T041220Z-aebf6551، وطابقت بيانها: الصفوف 31,537، الجداول 40."
                 " وفيها كل ملفات مجلد المرفقات: 12."
             ),
         ),
@@ -45,6 +48,76 @@ def test_outcome_is_told_in_arabic(english: str, arabic: str) -> None:
     told = ARABIC.tell(english)
     assert (plain(told.text), told.language, told.direction) == (arabic, "ar", "rtl")
     assert Speech("en", ZONE).tell(english).text == english
+
+
+@pytest.mark.parametrize(
+    ("message", "error_class", "arabic"),
+    [
+        ("Cancelled by سالم.", None, "ألغاها سالم."),
+        ("Google Drive has a fault of its own (HTTP 503).", "DriveUnavailable", "خلل في Google Drive نفسه ‏(HTTP 503)."),
+        (
+            "The backup needs 1.2 GB in its folder (with the room to be left); 300.0 MB are free.",
+            "DiskFull",
+            "تحتاج النسخة إلى 1.2 غيغابايت في مجلدها مع المساحة الواجب تركها، والمتاح 300.0 ميغابايت.",
+        ),
+        (
+            "It had not started by 2026-11-26 08:00:00 UTC, the latest moment that its job allows.",
+            None,
+            "لم تبدأ قبل 26 نوفمبر 2026 08:00:00 ‏(UTC)، وهو آخر وقت تسمح به المهمة.",
+        ),
+        (
+            "The run took longer than its hard time limit. It did not stop, and its process was ended.",
+            "TimeLimitExceeded",
+            "تجاوزت العملية مهلتها القصوى. ولم تتوقف، فأُنهي برنامجها.",
+        ),
+    ],
+)
+def test_known_error_is_told_in_arabic_alone(message: str, error_class: str | None, arabic: str) -> None:
+    told = ARABIC.tell(message, error_class)
+    assert (plain(told.text), told.kind) == (arabic, "")
+
+
+@pytest.mark.parametrize(
+    ("message", "error_class", "kind"),
+    [
+        ("PostgreSQL is not available: the server closed the connection.", "DatabaseUnavailable", "قاعدة البيانات"),
+        ("OperationalError: (psycopg.OperationalError) terminating connection", "OperationalError", "قاعدة البيانات"),
+        ("Redis refuses.", "BrokerUnavailable", "وسيط الرسائل"),
+        ("Google Drive forgets every upload that is begun.", "DriveUnavailable", "Google Drive"),
+        ("OSError: [Errno 28] No space left on device", "OSError", "القرص"),
+        ("could not extend file: No space left on device", "OperationalError", "القرص"),
+        ("It took too long.", "TimeLimitExceeded", "المهلة"),
+        ("MemoryError: ", "MemoryError", "الذاكرة"),
+        ("K9OPS_X = 3: must be 4.", "SettingsInvalid", "الإعدادات"),
+        ("ZeroDivisionError: division by zero", "ZeroDivisionError", "خطأ في البرنامج"),
+        ("ZeroDivisionError: [Errno 28]", "ZeroDivisionError", "القرص"),
+    ],
+)
+def test_unknown_error_has_its_kind_in_arabic_beside_the_original(message: str, error_class: str, kind: str) -> None:
+    told = ARABIC.tell(message, error_class)
+    assert (told.text, told.language, told.direction) == (message, "en", "ltr")
+    assert kind in told.kind
+    assert Speech("en", ZONE).tell(message, error_class).kind == ""
+    assert ARABIC.tell(message).kind == ""
+
+
+def test_every_error_of_the_tree_has_a_kind() -> None:
+    tree = {name for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, Exception)}
+    assert tree - set(KINDS) == {"K9opsError", "TransientError", "PermanentError"}
+
+
+@pytest.mark.parametrize(
+    ("text", "markup"),
+    [
+        ("a \u20682026-x\u2069 b", 'a <bdi class="whole" dir="ltr">2026-x</bdi> b'),
+        ("\u2068سليم علي\u2069", "<bdi>سليم علي</bdi>"),
+        ("\u2068" + "x" * 31 + "\u2069", f'<bdi dir="ltr">{"x" * 31}</bdi>'),
+        ("cut \u2068off…", 'cut <bdi class="whole" dir="ltr">off…</bdi>'),
+        ("\u2068<b>\u2069 & <i>", '<bdi class="whole" dir="ltr">&lt;b&gt;</bdi> &amp; &lt;i&gt;'),
+    ],
+)
+def test_values_are_elements_of_their_own(text: str, markup: str) -> None:
+    assert str(isolate_values(text)) == markup
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from k9ops.db.audit import list_events
+from k9ops.db.audit import RecordedEvent, list_events
 from k9ops.db.engine import database_errors
+from k9ops.web.facts import Fact, describe_facts
 from k9ops.web.visit import Visit
 
 _PAGE = 50
@@ -26,4 +27,11 @@ def show_audit(visit: Visit) -> Response:
             limit=_PAGE,
         )
     following = events[-1].id if len(events) == _PAGE else None
-    return visit.render("audit.html", events=events, given=given, following=following)
+    rows = [(event, _describe_change(event, visit)) for event in events]
+    return visit.render("audit.html", rows=rows, given=given, following=following)
+
+
+def _describe_change(event: RecordedEvent, visit: Visit) -> tuple[Fact, ...]:
+    """Return how it was and how it is, where the entry says so."""
+    sides = {"before": event.before, "after": event.after}
+    return describe_facts({name: dict(side) for name, side in sides.items() if side}, visit.speech)
