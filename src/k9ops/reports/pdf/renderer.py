@@ -26,6 +26,7 @@ from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.errors import K9opsError, RenderingFailed
 from k9ops.outcome import Execution
+from k9ops.reports.pdf.own_folder import OwnFolder, remove_abandoned_folders
 
 _LOG = get_logger("k9ops.reports")
 _POLL_S = 0.25
@@ -99,10 +100,13 @@ class Renderer:
         self._made = 0
         self._started_s = 0.0
         self._received = self._output = b""
+        remove_abandoned_folders()
+        self._folder = OwnFolder()
         command = [sys.executable, "-m", "k9ops.reports.pdf.child", str(os.getpid()), str(self._memory_mb)]
         self._process = subprocess.Popen(
             command,
-            env=_environment(),
+            env={**_environment(), "TMPDIR": str(self._folder.path)},
+            pass_fds=[self._folder.descriptor],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -177,6 +181,7 @@ class Renderer:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+        self._folder.remove()
 
 
 def _render_parts(
@@ -251,7 +256,7 @@ def _environment() -> dict[str, str]:
     """Return what the renderer needs of the environment: no address, no secret."""
     kept = {
         name: os.environ[name]
-        for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "XDG_CACHE_HOME", "PYTHONPATH", "LD_LIBRARY_PATH")
+        for name in ("PATH", "LANG", "LC_ALL", "HOME", "XDG_CACHE_HOME", "PYTHONPATH", "LD_LIBRARY_PATH")
         if name in os.environ
     }
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
