@@ -40,6 +40,7 @@ fix: setup ## Format, and mend what can be mended by itself
 	@$(RUN)/ruff check --fix .
 
 chaos: setup ## Let faults happen at random to everything (SEED=, MINUTES=)
+	@$(PYTHON) scripts/system_packages.py faketime
 	@$(RUN)/python -m tests.chaos.storm_long --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Measure against bare tools in one run (takes minutes)

@@ -5,7 +5,6 @@ A report in parts has as many as there are cores, while it is made.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -18,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ _CLASSES = {name: getattr(errors, name) for name in ("DiskFull", "GlyphMissing",
 
 _lock = threading.Lock()
 _renderer: Renderer | None = None
+_at_exit: Finalize | None = None
 
 
 def render_pdf(settings: Settings, document: Path, output: Path, *, execution: Execution) -> int:
@@ -57,6 +58,7 @@ def render_pdf(settings: Settings, document: Path, output: Path, *, execution: E
     try:
         if _renderer is None or not _renderer.is_usable(settings):
             stop_renderer()
+            _stop_at_exit()
             _renderer = Renderer(settings)
         try:
             answer = _renderer.carry_out({"document": str(document), "output": str(output)}, execution)
@@ -78,14 +80,20 @@ def stop_renderer() -> None:
     _renderer = None
 
 
+def _stop_at_exit() -> None:
+    """Stop the renderer when this process ends in order; those that Dramatiq forks do so without `atexit`."""
+    global _at_exit
+    if _at_exit is None:
+        _at_exit = Finalize(None, stop_renderer, exitpriority=1)
+
+
 def _forget_inherited() -> None:
     """Leave the parent's renderer to the parent."""
-    global _renderer, _lock
-    _lock, _renderer = threading.Lock(), None
+    global _at_exit, _renderer, _lock
+    _lock, _renderer, _at_exit = threading.Lock(), None, None
 
 
 os.register_at_fork(after_in_child=_forget_inherited)
-atexit.register(stop_renderer)
 
 
 class Renderer:
