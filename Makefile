@@ -3,6 +3,7 @@
 PYTHON ?= python3
 GENERATION ?= B
 MINUTES ?= 10
+COUNT ?= 1000
 # The tests wait for other processes more than they compute.
 TEST_PROCESSES ?= $(shell expr 2 '*' $$(nproc))
 RUN := .venv/bin
@@ -29,6 +30,9 @@ references: setup ## Draw the tests' pictures of the reports anew, to be looked 
 	@$(PYTHON) scripts/system_packages.py poppler-utils
 	@$(RUN)/python -m tests.integration.reports.references
 
+limits: setup ## Let many jobs of each kind meet their limits in a row (COUNT=)
+	@$(RUN)/python -m tests.chaos.limits_long --count $(COUNT)
+
 check: setup ## Format, lint, types, import contract
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
@@ -40,6 +44,7 @@ fix: setup ## Format, and mend what can be mended by itself
 	@$(RUN)/ruff check --fix .
 
 chaos: setup ## Let faults happen at random to everything (SEED=, MINUTES=)
+	@$(PYTHON) scripts/system_packages.py faketime
 	@$(RUN)/python -m tests.chaos.storm_long --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Measure against bare tools in one run (takes minutes)
@@ -53,4 +58,4 @@ bench: setup ## Measure against bare tools in one run (takes minutes)
 bench-queues: setup ## Measure against other task queues (takes half an hour)
 	@$(RUN)/python benchmarks/queues.py
 
-.PHONY: help setup demo up test chaos references check fix bench bench-queues
+.PHONY: help setup demo up test chaos limits references check fix bench bench-queues

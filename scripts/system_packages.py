@@ -15,6 +15,10 @@ from pathlib import Path
 
 # Each package with a file that shows that it is there, and what stands in for it.
 PACKAGES = {
+    "faketime": (
+        "/usr/lib/*/faketime/libfaketimeMT.so.1",
+        "no clock jumps in a long storm",
+    ),
     "postgresql-15": (
         "/usr/lib/postgresql/15/bin/postgres",
         "the tests take PostgreSQL 17 from a wheel as the older server",

@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,17 +15,18 @@ from typing import Any, Self
 
 from psycopg.types.json import Jsonb
 from tests.chaos.proxy import Proxy
-from tests.chaos.storm_effects import DDL, QUEUE
+from tests.chaos.storm_clock import WorkerClock
+from tests.chaos.storm_effects import DDL, EPOCH, QUEUE
+from tests.chaos.storm_files import REQUESTS, SmallDisk, find_broken_files, find_left_files
 from tests.chaos.storm_fleet import MARK, Fleet, Member, find_marked
 from tests.chaos.storm_judge import OPEN, count_figures, find_broken_promises, find_left_behind
-from tests.chaos.storm_servers import StormPostgres, StormRedis
+from tests.chaos.storm_servers import BROKER_DATABASE, StormPostgres, StormRedis
 from tests.processes import ROOT, wait_for
 
 from k9ops.ledger.model import NewRun
 
 LEASE_S = 3
 _DRAIN_S = 240
-_BROKER_DATABASE = 1
 
 
 class Storm:
@@ -34,6 +36,7 @@ class Storm:
         folder: Of this storm; made.
         seed: Of what the producer asks for.
         pause_s: Between two of its requests.
+        is_long: Whether backups and reports are asked for too, on a small disk, and one worker has a clock that jumps.
 
     Attributes:
         redis: The server.
@@ -41,10 +44,15 @@ class Storm:
         redis_proxies: One for each half of the fleet.
         postgres_proxies: Likewise.
         fleet: The processes.
+        disk: Of backups and reports.
+        clock: That of the second worker.
     """
 
-    def __init__(self, folder: Path, seed: int, *, pause_s: float = 0.1) -> None:
+    def __init__(self, folder: Path, seed: int, *, pause_s: float = 0.1, is_long: bool = False) -> None:
         folder.mkdir(exist_ok=True)
+        self._is_long = is_long
+        self.disk = SmallDisk(folder / "disk")
+        self.clock = WorkerClock(folder / "clock")
         self.folder = folder
         self._producer_arguments = [str(seed), str(pause_s)]
         self._mark = secrets.token_hex(8)
@@ -60,18 +68,25 @@ class Storm:
             self.redis.start()
             stack.callback(self.postgres.stop)
             self.postgres.start()
+            if self._is_long:
+                stack.enter_context(self.disk.mounted())
             self.redis_proxies = [stack.enter_context(Proxy(self.redis.port)) for _ in range(2)]
             self.postgres_proxies = [stack.enter_context(Proxy(self.postgres.port)) for _ in range(2)]
             environments = [self._build_environment(half) for half in range(2)]
-            upgrade = [sys.executable, "-m", "k9ops", "db", "upgrade"]
-            subprocess.run(upgrade, cwd=ROOT, env={**os.environ, **environments[0]}, check=True, capture_output=True)
+            preparation = [["upgrade"], ["seed", "--generation", "B"]] if self._is_long else [["upgrade"]]
+            for arguments in preparation:
+                command = [sys.executable, "-m", "k9ops", "db", *arguments]
+                environment = {**os.environ, **environments[0]}
+                subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
             self.postgres.ask(DDL)
-            worker = ["dramatiq", "tests.chaos.storm_jobs", "-p", "1", "-t", "4"]
+            module = "storm_work" if self._is_long else "storm_jobs"
+            worker = ["dramatiq", f"tests.chaos.{module}", "-p", "1", "-t", "4"]
+            clock = self.clock.environment if self._is_long else {}
             producer = ["tests.chaos.storm_producer", *self._producer_arguments, str(self._accepted_path)]
             self.fleet = Fleet(
                 {
                     "worker-1": Member(worker, environments[0], self.folder / "worker-1.log"),
-                    "worker-2": Member(worker, environments[1], self.folder / "worker-2.log"),
+                    "worker-2": Member(worker, environments[1] | clock, self.folder / "worker-2.log"),
                     "scheduler": Member(["periodiq", "k9ops.periodic"], environments[1], self.folder / "scheduler.log"),
                     "producer": Member(producer, environments[0], self.folder / "producer.log"),
                 }
@@ -99,9 +114,9 @@ class Storm:
         for proxy in self.postgres_proxies:
             proxy.server_port = self.postgres.port
 
-    def ask_for(self, job: str, params: dict[str, Any]) -> uuid.UUID:
+    def ask_for(self, job: str, params: dict[str, Any], *, queue: str = QUEUE) -> uuid.UUID:
         """Record a run, which the relay of a worker sends."""
-        new = NewRun(job=job, queue=QUEUE, params=params)
+        new = NewRun(job=job, queue=queue, params=params)
         self.postgres.ask(
             "INSERT INTO k9ops.run (id, job, queue, params, trigger) VALUES (%s, %s, %s, %s, %s)",
             [new.id, new.job, new.queue, Jsonb(params), new.trigger],
@@ -126,6 +141,10 @@ class Storm:
         self.fleet.dismiss("producer")
         try:
             wait_for(lambda: self.postgres.ask(OPEN)[0][0] == 0, deadline_s=_DRAIN_S)
+            if self._is_long:  # the next run of each job tidies up what killed ones have left
+                for job, queue, params in REQUESTS:
+                    self.ask_for(job, params, queue=queue)
+                wait_for(lambda: self.postgres.ask(OPEN)[0][0] == 0, deadline_s=_DRAIN_S)
             wait_for(lambda: not self._find_waiting())
         except AssertionError:
             pass  # the judge says which runs have no outcome
@@ -135,15 +154,20 @@ class Storm:
             wait_for(lambda: not find_left_behind(self.postgres), deadline_s=30)
         except AssertionError:
             left |= find_left_behind(self.postgres)
-        if found := find_marked(self._mark):
-            left["processes"] = found
+        # What renders reports knows nothing of the storm but where temporary files go.
+        if found := find_marked(f"{MARK}={self._mark}") + find_marked(f"TMPDIR={self._temporary}"):
+            left["processes"] = sorted(set(found))
         if files := [path.name for path in self._temporary.iterdir()]:
             left["files"] = files
         broken = find_broken_promises(self.postgres, self._read_accepted())
+        if self._is_long:
+            broken |= find_broken_files(self.postgres, self.disk.backups, self.disk.reports)
+            if found_files := find_left_files(self.disk.backups, self.disk.reports):
+                left["files"] = left.get("files", []) + found_files
         return {"broken": broken, "left": left, "figures": count_figures(self.postgres)}
 
     def _find_waiting(self) -> dict[str, Any]:
-        lengths = self.redis.count_keys(_BROKER_DATABASE, "dramatiq:*")
+        lengths = self.redis.count_keys(BROKER_DATABASE, "dramatiq:*")
         return {f"messages in {key}": count for key, count in lengths.items() if count and not key.endswith(".wake")}
 
     @property
@@ -167,9 +191,11 @@ class Storm:
             "K9OPS_STATEMENT_TIMEOUT_S": "5",
             "K9OPS_LOCK_TIMEOUT_S": "2",
             "K9OPS_WATCH_INTERVAL_S": "0",
-            "K9OPS_BACKUP_DIR": str(self.folder / "backups"),
-            "K9OPS_REPORTS_DIR": str(self.folder / "reports"),
+            "K9OPS_BACKUP_DIR": str(self.disk.backups),
+            "K9OPS_BACKUP_MIN_FREE_BYTES": "0",
+            "K9OPS_REPORTS_DIR": str(self.disk.reports),
             "K9OPS_LOG_FORMAT": "json",
             "TMPDIR": str(self._temporary),
+            EPOCH: str(time.time() - time.monotonic()),
             MARK: self._mark,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 QUEUE = "storm"
 CHILDREN = 3
+EPOCH = "K9OPS_STORM_EPOCH"  # when the machine's monotonic clock was 0, for workers whose clock jumps
 
 DDL = """
     CREATE SCHEMA storm;

@@ -18,6 +18,7 @@ from dramatiq.brokers.redis import RedisBroker
 from tests.chaos.proxy import Proxy
 from tests.chaos.storm import LEASE_S, Storm
 from tests.chaos.storm_effects import QUEUE
+from tests.chaos.storm_messages import send_as_older_releases, wait_for_success
 from tests.processes import wait_for
 
 from k9ops.broker.plain_sending import RECORDED_OPTION
@@ -25,8 +26,10 @@ from k9ops.broker.plain_sending import RECORDED_OPTION
 _PAUSED_S = 2.5  # longer than a socket's time-out, which is 1 s in a storm
 _SHORT_S = 1.5
 _LOSS_S = 20
+_MINUTE_S = 60
+_DAY_S = 86_400
 _BUSY_JOBS, _BUSY_STEPS = 8, 20
-_SENT_BY_OLDER = 10
+_SENT_BY_OLDER = 5
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,13 @@ def _redis_lost_its_data(storm: Storm, chance: random.Random) -> None:
 def _redis_stopped(storm: Storm, chance: random.Random) -> None:
     storm.redis.send_signal(signal.SIGSTOP)
     _last(_PAUSED_S)
+    storm.redis.send_signal(signal.SIGCONT)
+
+
+@_fault("redis")
+def _redis_stopped_for_a_minute(storm: Storm, chance: random.Random) -> None:
+    storm.redis.send_signal(signal.SIGSTOP)
+    _last(_MINUTE_S)
     storm.redis.send_signal(signal.SIGCONT)
 
 
@@ -254,13 +264,34 @@ def _network_slow(storm: Storm, chance: random.Random) -> None:
         proxy.delay_s = 0.0
 
 
+@_fault("disk")
+def _disk_full(storm: Storm, chance: random.Random) -> None:
+    with storm.disk.full():
+        _last(chance.uniform(2, 10))
+
+
+@_fault("clock")
+def _clock_of_a_worker_jumps(storm: Storm, chance: random.Random) -> None:
+    storm.clock.jump(chance.uniform(-_DAY_S, _DAY_S))
+    _last(chance.uniform(2, 10))
+    storm.clock.jump(0)
+
+
 @_fault("alone")
-def _messages_of_an_older_worker(storm: Storm, chance: random.Random) -> None:
-    """Send what Dramatiq sends by itself: a worker records such a run when its message arrives."""
-    ids = [uuid.uuid4() for _ in range(_SENT_BY_OLDER)]
-    _send_as_others(storm, ids, "count_quickly", {"number": 0}, {})
-    query = "SELECT count(*) FROM k9ops.run WHERE id = ANY(%s) AND state = 'succeeded'"
-    wait_for(lambda: storm.postgres.ask(query, [ids])[0][0] == _SENT_BY_OLDER)
+def _messages_of_older_releases(storm: Storm, chance: random.Random) -> None:
+    wait_for_success(storm, send_as_older_releases(storm, _SENT_BY_OLDER))
+
+
+@_fault("alone")
+def _rolling_restart_with_messages_of_older_releases(storm: Storm, chance: random.Random) -> None:
+    ids = []
+    for worker in storm.workers:
+        ids += send_as_older_releases(storm, _SENT_BY_OLDER)
+        starts = worker.starts
+        worker.ask_to_end()
+        wait_for(lambda worker=worker, starts=starts: worker.starts > starts, deadline_s=120)  # type: ignore[misc]
+        ids += send_as_older_releases(storm, _SENT_BY_OLDER)
+    wait_for_success(storm, ids)
 
 
 def _keep_busy(storm: Storm) -> list[uuid.UUID]:

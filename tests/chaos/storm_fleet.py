@@ -123,12 +123,12 @@ def find_sessions() -> Iterator[tuple[int, int]]:
                     yield int(folder.name), int(session)
 
 
-def find_marked(mark: str) -> list[int]:
-    """Return the processes that a storm has started, however they were orphaned: all inherit its variable."""
-    wanted = f"{MARK}={mark}".encode()
+def find_marked(variable: str) -> list[int]:
+    """Return the processes that a storm has started, however they were orphaned, by what begins a variable."""
+    wanted = variable.encode()
     found = []
     for pid, _ in find_sessions():
         with contextlib.suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if any(item.startswith(wanted) for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")):
                 found.append(pid)
     return found

@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime
 
 import dramatiq
-from tests.chaos.storm_effects import CHILDREN, QUEUE
+from tests.chaos.storm_effects import CHILDREN, EPOCH, QUEUE
 
 from k9ops.actors import broker
 from k9ops.db.engine import database_errors, execute_alone, get_engine
@@ -91,16 +91,21 @@ def _count(steps: int) -> Outcome:
     for _ in range(steps):
         execution.check_stop()
         time.sleep(STEP_S)
-    checked_at = datetime.now(UTC)
+    checked_at = _now()
     execution.check_stop()
     _write(_CHECKED, now=checked_at)
     _write(_COUNT)
     return Outcome("succeeded", "Counted.", {"owner": active.claim.owner})
 
 
+def _now() -> datetime:
+    """Return the true time, although the clock of this process may be wrong."""
+    return datetime.fromtimestamp(float(os.environ[EPOCH]) + time.monotonic(), UTC)
+
+
 def _write(statement: str, *, now: datetime | None = None) -> None:
     active = current_run()
     assert active is not None
-    values = {"run_id": active.claim.run.id, "owner": active.claim.owner, "now": now or datetime.now(UTC)}
+    values = {"run_id": active.claim.run.id, "owner": active.claim.owner, "now": now or _now()}
     with database_errors():
         execute_alone(get_engine(), statement, values)

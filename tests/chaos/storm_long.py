@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -12,8 +13,11 @@ from pathlib import Path
 
 from tests.chaos.storm import Storm
 from tests.chaos.storm_faults import FAULTS
+from tests.chaos.storm_files import REQUESTS
 
 from k9ops.embedded.places import temporary_folder
+
+_PAUSE_S = 3
 
 
 def run_random_faults(storm: Storm, seed: int, minutes: float) -> dict[str, int]:
@@ -35,8 +39,19 @@ def run_random_faults(storm: Storm, seed: int, minutes: float) -> dict[str, int]
         except BaseException as exc:
             problems.append(exc)
 
+    def ask_for_files() -> None:
+        try:
+            for job, queue, params in itertools.cycle(REQUESTS):
+                if time.monotonic() > ends_at_s or problems:
+                    return
+                storm.ask_for(job, params, queue=queue)
+                threading.Event().wait(_PAUSE_S)
+        except BaseException as exc:
+            problems.append(exc)
+
     kinds = sorted({fault.kind for fault in FAULTS.values()} - {"alone"})
     threads = [threading.Thread(target=happen, args=(kind,), name=kind) for kind in kinds]
+    threads.append(threading.Thread(target=ask_for_files, name="files"))
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -54,8 +69,17 @@ def main() -> int:
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with temporary_folder() as folder:
-        with Storm(folder / "storm", arguments.seed) as storm:
+        with Storm(folder / "storm", arguments.seed, is_long=True) as storm:
+            if not storm.disk.is_small:
+                print("no right to mount a small disk: it is never full", flush=True)
+            if not storm.clock.can_jump:
+                print("no libfaketime (Debian: faketime): no clock jumps", flush=True)
             counts = run_random_faults(storm, arguments.seed, arguments.minutes)
+            for name, fault in FAULTS.items():
+                if fault.kind == "alone":
+                    print(name, flush=True)
+                    fault.happen(storm, random.Random(arguments.seed))  # noqa: S311
+                    counts[name] += 1
             verdict = storm.end()
         is_good = not verdict["broken"] and not verdict["left"]
         if not is_good:

@@ -18,6 +18,8 @@ from k9ops.embedded.process import find_free_port
 from k9ops.embedded.valkey import wheel_binary
 from k9ops.errors import EmbeddedServerFailed
 
+BROKER_DATABASE = 1
+
 # A server that is killed loses nothing that it has confirmed; only a machine that loses power would.
 _OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "60", "superuser_reserved_connections": "5"}
 
@@ -58,6 +60,11 @@ class StormRedis:
     def ask(self, *command: Any) -> Any:
         """Send one command directly, past every proxy."""
         with redis.Redis(port=self.port, socket_timeout=30) as client:
+            return client.execute_command(*command)
+
+    def ask_broker(self, *command: Any) -> Any:
+        """Send one command to the database of the messages, past every proxy."""
+        with redis.Redis(port=self.port, db=BROKER_DATABASE, socket_timeout=30) as client:
             return client.execute_command(*command)
 
     def count_keys(self, database: int, pattern: str) -> dict[str, int]:

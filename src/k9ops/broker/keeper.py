@@ -68,6 +68,11 @@ class Keeper(threading.Thread):
         for active in self.find_held():
             active.request_stop(reason)
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this process is about to end because of a job that does not stop."""
+        return self._overdue is not None and self._overdue.is_leaving
+
     def wear_out(self) -> None:
         """Replace this process, although no job is overdue."""
         if self._overdue is not None:

@@ -49,6 +49,11 @@ class OverdueRuns:
         self._leaves_at_s: float | None = None
         self._is_worn_out = False
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the process is about to end; what it claims now would be lost with it."""
+        return self._leaves_at_s is not None
+
     def wear_out(self) -> None:
         """Let the process be replaced, although no job is to blame."""
         self._is_worn_out = True
@@ -69,6 +74,7 @@ class OverdueRuns:
                 run = active.claim.run
                 _LOG.error("run.overdue", run_id=str(run.id), job=run.job, reason=active.stop_reason)
             os.kill(os.getpid(), signal.SIGTERM)  # Dramatiq stops fetching; the other jobs put their runs back
+            return  # a claim that is on its way is held at the next look
         if len(overdue) == len(held) or time.monotonic() > self._leaves_at_s:
             self._leave(overdue, [active for active in held if active not in overdue and not active.has_ended])
 

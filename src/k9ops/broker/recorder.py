@@ -215,6 +215,8 @@ class RunRecorder(dramatiq.Middleware):
             self._wait_for_ledger(lambda: record_conclusion(get_engine(), broker, active, substitute))
 
     def _claim(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, job: Job, token: str) -> ActiveRun | None:
+        if self._keeper and self._keeper.is_leaving:
+            raise RunInterrupted("The worker is about to end.", reason="shutdown")
         run_id = uuid.UUID(message.message_id)
         if RECORDED_OPTION not in message.options:
             record_run(get_engine(), self._describe_message(broker, message, None), is_sent=True)

@@ -35,6 +35,7 @@ from k9ops.reports.data import ReportData, read_report
 from k9ops.reports.notice import tell_requester
 from k9ops.reports.parameters import check_parameters
 from k9ops.reports.pdf.document import Occasion, write_document
+from k9ops.reports.pdf.own_folder import remove_abandoned_folders
 from k9ops.reports.pdf.renderer import render_pdf
 from k9ops.reports.recipients import Recipient, parse_recipients
 from k9ops.slot import parse_moment
@@ -108,6 +109,7 @@ def create(
 def expire(settings: Settings, *, now: datetime | None = None) -> Outcome:
     """Delete the finished reports that have expired, and what killed runs have left."""
     gone, abandoned = delete_expired(settings.reports_dir, now=now or datetime.now(UTC))
+    abandoned += remove_abandoned_folders()
     for artefact in gone:
         _LOG.info("report.deleted", artefact_id=artefact.artefact_id, report=artefact.report)
     if not gone and not abandoned:

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,6 +289,18 @@ def test_the_renderer_stays_warm_and_is_replaced_in_time(unit: Unit) -> None:
     assert pids[0] == pids[1] != pids[2]
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+def test_a_renderer_leaves_no_temporary_file_when_it_is_stopped(
+    unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer.stop_renderer()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    unit.make("projects")
+    assert list((tmp_path / "temporary").rglob("weasyprint-*")), "fonts of a warm renderer"
+    renderer.stop_renderer()
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_a_renderer_that_was_killed_fails_this_report_only(unit: Unit) -> None:

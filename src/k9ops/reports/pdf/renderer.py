@@ -5,7 +5,6 @@ A report in parts has as many as there are cores, while it is made.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -18,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from k9ops.config.logging import get_logger
 from k9ops.config.settings import Settings
 from k9ops.errors import K9opsError, RenderingFailed
 from k9ops.outcome import Execution
+from k9ops.reports.pdf.own_folder import OwnFolder, remove_abandoned_folders
 
 _LOG = get_logger("k9ops.reports")
 _POLL_S = 0.25
@@ -34,6 +35,7 @@ _CLASSES = {name: getattr(errors, name) for name in ("DiskFull", "GlyphMissing",
 
 _lock = threading.Lock()
 _renderer: Renderer | None = None
+_at_exit: Finalize | None = None
 
 
 def render_pdf(settings: Settings, document: Path, output: Path, *, execution: Execution) -> int:
@@ -56,6 +58,7 @@ def render_pdf(settings: Settings, document: Path, output: Path, *, execution: E
     try:
         if _renderer is None or not _renderer.is_usable(settings):
             stop_renderer()
+            _stop_at_exit()
             _renderer = Renderer(settings)
         try:
             answer = _renderer.carry_out({"document": str(document), "output": str(output)}, execution)
@@ -77,14 +80,20 @@ def stop_renderer() -> None:
     _renderer = None
 
 
+def _stop_at_exit() -> None:
+    """Stop the renderer when this process ends in order; those that Dramatiq forks do so without `atexit`."""
+    global _at_exit
+    if _at_exit is None:
+        _at_exit = Finalize(None, stop_renderer, exitpriority=1)
+
+
 def _forget_inherited() -> None:
     """Leave the parent's renderer to the parent."""
-    global _renderer, _lock
-    _lock, _renderer = threading.Lock(), None
+    global _at_exit, _renderer, _lock
+    _lock, _renderer, _at_exit = threading.Lock(), None, None
 
 
 os.register_at_fork(after_in_child=_forget_inherited)
-atexit.register(stop_renderer)
 
 
 class Renderer:
@@ -99,10 +108,13 @@ class Renderer:
         self._made = 0
         self._started_s = 0.0
         self._received = self._output = b""
+        remove_abandoned_folders()
+        self._folder = OwnFolder()
         command = [sys.executable, "-m", "k9ops.reports.pdf.child", str(os.getpid()), str(self._memory_mb)]
         self._process = subprocess.Popen(
             command,
-            env=_environment(),
+            env={**_environment(), "TMPDIR": str(self._folder.path)},
+            pass_fds=[self._folder.descriptor],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -177,6 +189,7 @@ class Renderer:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+        self._folder.remove()
 
 
 def _render_parts(
@@ -251,7 +264,7 @@ def _environment() -> dict[str, str]:
     """Return what the renderer needs of the environment: no address, no secret."""
     kept = {
         name: os.environ[name]
-        for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "XDG_CACHE_HOME", "PYTHONPATH", "LD_LIBRARY_PATH")
+        for name in ("PATH", "LANG", "LC_ALL", "HOME", "XDG_CACHE_HOME", "PYTHONPATH", "LD_LIBRARY_PATH")
         if name in os.environ
     }
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
