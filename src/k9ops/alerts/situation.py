@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from k9ops.config.settings import Settings
 from k9ops.db.application import inspect_application
 from k9ops.db.backup_settings import read_backup_settings
+from k9ops.db.engine import is_unavailable
 from k9ops.errors import DatabaseInvalid
 
 _REMEMBERED = 12
@@ -170,7 +172,7 @@ class Situation:
         served_queues: Those that a living worker takes.
         has_workers: Whether a living worker reports.
         schedules: The timetable as far as it was decided.
-        wants_backups: Whether the application wants automatic backups.
+        wants_backups: Whether the application wants automatic backups, or does not let it be known.
         verified_at: When a backup was last proven.
         known_since: When the ledger's first run was recorded; None while it is empty.
         disk: Room in the backup folder; None where this machine has none.
@@ -249,10 +251,19 @@ def read_situation(
 
 
 def _wants_backups(connection: Connection) -> bool:
-    try:
-        return read_backup_settings(connection, inspect_application(connection)).wants_backups
-    except DatabaseInvalid:
+    """Tell whether backups are wanted; what cannot be read stops the schedule, and must not stop the alert too."""
+    schema = inspect_application(connection)
+    if not schema.has("backup_settings"):
         return False
+    try:
+        with connection.begin_nested():
+            return read_backup_settings(connection, schema).wants_backups
+    except DatabaseInvalid:
+        return True
+    except DBAPIError as exc:
+        if is_unavailable(exc):
+            raise
+        return True
 
 
 def _measure_disk(settings: Settings) -> Room | None:
