@@ -442,6 +442,28 @@ def backups_switched_off(stage: Stage) -> None:
     stage.wait(minutes=30)
 
 
+@incident(*both("run_failed:create_report"))
+def report_of_one_schedule_failed_and_others_followed(stage: Stage) -> None:
+    for days in range(2):
+        slot = {"as_of": str(stage.now + timedelta(days=days))}
+        state = "succeeded" if days else "failed"
+        stage.ended("create_report", state=state, is_slot=False, params={"report": "dogs", **slot})
+        for number in range(15):
+            stage.ended("create_report", is_slot=False, params={"report": f"other{number}", **slot})
+        stage.wait(minutes=10)
+
+
+@incident(*both("run_failed:deliver_report"))
+def report_reached_all_but_one(stage: Stage) -> None:
+    for state in ("failed", "succeeded"):
+        recipients = {"artefact_id": state, "recipient": "chief@unit.example"}
+        stage.ended("deliver_report", state=state, is_slot=False, params=recipients)
+        stage.now += timedelta(seconds=1)
+        recipients["recipient"] = "folder:archive"
+        stage.ended("deliver_report", is_slot=False, params=recipients)
+        stage.wait(minutes=10)
+
+
 @incident(*both("disk_full:"))
 def disk_about_to_run_out(stage: Stage) -> None:
     usual = stage.settings
