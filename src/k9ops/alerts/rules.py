@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
-from k9ops.alerts.situation import Situation, WaitingRuns
+from k9ops.alerts.situation import EndedRun, Situation, WaitingRuns
 from k9ops.config.settings import Settings
 
 # They run all day; a single one that is late or fails says nothing that the other rules do not say.
@@ -94,17 +94,18 @@ def _slots_late(situation: Situation, settings: Settings) -> Iterator[tuple[str,
 
 
 def _runs_failed(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:
+    words = {"failed": "failed", "expired": "was not started in time", "partial": "ended with a part undone"}
     for job, runs in sorted(situation.history.items()):
-        newest = next((run for run in runs if run.state not in ("cancelled",)), None)
-        if (
-            newest is None
-            or newest.is_acknowledged
-            or newest.state not in ("failed", "expired", "partial")
-            or job in _ROUTINE_JOBS
-        ):
-            continue
-        words = {"failed": "failed", "expired": "was not started in time", "partial": "ended with a part undone"}
-        yield job, f"{job} {words[newest.state]}: {newest.message or newest.error_class or 'no reason is known'}"
+        wrong = next((run for run in _find_newest(runs) if run.state in words and not run.is_acknowledged), None)
+        if wrong is not None and job not in _ROUTINE_JOBS:
+            yield job, f"{job} {words[wrong.state]}: {wrong.message or wrong.error_class or 'no reason is known'}"
+
+
+def _find_newest(runs: Sequence[EndedRun]) -> list[EndedRun]:
+    """Return the newest run of all, and of each series: another schedule's success says nothing of a failure."""
+    ended = [run for run in runs if run.state != "cancelled"]
+    of_series = {run.series: run for run in reversed(ended) if run.series is not None}
+    return [*ended[:1], *of_series.values()]
 
 
 def _runs_too_long(situation: Situation, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -9,13 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from k9ops.config.settings import Settings
 from k9ops.db.application import inspect_application
 from k9ops.db.backup_settings import read_backup_settings
+from k9ops.db.engine import is_unavailable
 from k9ops.errors import DatabaseInvalid
 
 _REMEMBERED = 12
+# Of jobs that do the work of many schedules or for many recipients.
+_REMEMBERED_OF_SHARED = 200
 
 # From index entry to index entry: it reads the same few rows of a ledger of millions.
 _HISTORY = text("""
@@ -26,9 +30,14 @@ _HISTORY = text("""
         FROM jobs WHERE jobs.job IS NOT NULL)
     SELECT recent.* FROM jobs CROSS JOIN LATERAL (
         SELECT job, queue, state, slot, started_at, finished_at, message, error_class, evidence, trigger,
-               acknowledged_at FROM k9ops.run
+               acknowledged_at,
+               CASE WHEN job = 'deliver_report' THEN params ->> 'recipient'
+                    WHEN trigger = 'schedule' AND slot IS NULL THEN CAST(params - 'as_of' AS text) END AS series
+        FROM k9ops.run
         WHERE run.job = jobs.job AND finished_at IS NOT NULL AND finished_at <= :now
-        ORDER BY finished_at DESC LIMIT :remembered) AS recent
+        ORDER BY finished_at DESC
+        LIMIT CASE WHEN jobs.job IN ('create_report', 'deliver_report') THEN :remembered_of_shared
+                   ELSE :remembered END) AS recent
 """)
 _RUNNING = text("SELECT job, slot, started_at, trigger FROM k9ops.run WHERE state = 'running'")
 _WAITING = text("""
@@ -80,6 +89,7 @@ class EndedRun:
         error_class: Of what made it fail.
         evidence: What it proved.
         is_acknowledged: Whether a person has looked after it.
+        series: Which of the schedules that share its job it is of, or for which recipient; None where there is one.
     """
 
     state: str
@@ -90,6 +100,7 @@ class EndedRun:
     error_class: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
     is_acknowledged: bool = False
+    series: str | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +181,7 @@ class Situation:
         served_queues: Those that a living worker takes.
         has_workers: Whether a living worker reports.
         schedules: The timetable as far as it was decided.
-        wants_backups: Whether the application wants automatic backups.
+        wants_backups: Whether the application wants automatic backups, or does not let it be known.
         verified_at: When a backup was last proven.
         known_since: When the ledger's first run was recorded; None while it is empty.
         disk: Room in the backup folder; None where this machine has none.
@@ -210,7 +221,8 @@ def read_situation(
     at = {"now": now}
     history: dict[str, list[EndedRun]] = {}
     resumes = {row.queue: row.resumed_at for row in connection.execute(_RESUMES, at)}
-    for row in connection.execute(_HISTORY, at | {"remembered": _REMEMBERED}):
+    remembered = {"remembered": _REMEMBERED, "remembered_of_shared": _REMEMBERED_OF_SHARED}
+    for row in connection.execute(_HISTORY, at | remembered):
         started, slot = row.started_at, row.slot if row.trigger == "schedule" else None
         resumed_at = resumes.get(row.queue)
         if slot and started and resumed_at and slot < resumed_at <= started:
@@ -225,6 +237,7 @@ def read_situation(
                 error_class=row.error_class,
                 evidence=row.evidence or {},
                 is_acknowledged=row.acknowledged_at is not None,
+                series=row.series,
             )
         )
     processes = connection.execute(_PROCESSES, at).all()
@@ -249,10 +262,19 @@ def read_situation(
 
 
 def _wants_backups(connection: Connection) -> bool:
-    try:
-        return read_backup_settings(connection, inspect_application(connection)).wants_backups
-    except DatabaseInvalid:
+    """Tell whether backups are wanted; what cannot be read stops the schedule, and must not stop the alert too."""
+    schema = inspect_application(connection)
+    if not schema.has("backup_settings"):
         return False
+    try:
+        with connection.begin_nested():
+            return read_backup_settings(connection, schema).wants_backups
+    except DatabaseInvalid:
+        return True
+    except DBAPIError as exc:
+        if is_unavailable(exc):
+            raise
+        return True
 
 
 def _measure_disk(settings: Settings) -> Room | None:

@@ -99,15 +99,18 @@ def _write(engine: Engine, broker: dramatiq.Broker, active: ActiveRun, conclusio
 
 
 def _follow_up_run(broker: dramatiq.Broker, active: ActiveRun, position: int, item: FollowUp) -> NewRun:
-    # The id follows from the parent's, so that an outcome that is recorded again starts nothing twice.
+    # The id follows from the parent's, so that an outcome that is recorded again starts nothing twice. A person's retry
+    # is another outcome: what follows from that must not be taken for what followed before.
     parent = active.claim.run
+    retries = sum("retried_by" in item for item in parent.history)
+    name = f"{position}:{item.job}" + (f":{retries}" if retries else "")
     job = describe_job(find_actor(broker, item.job))
     slot = parse_slot(item.params.get("slot"))
     return NewRun(
         job=job.name,
         queue=job.queue,
         params=item.params,
-        id=uuid.uuid5(parent.id, f"{position}:{job.name}"),
+        id=uuid.uuid5(parent.id, name),
         trigger="follow_up",
         requested_by=parent.requested_by,
         parent_id=parent.id,

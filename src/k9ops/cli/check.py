@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -27,6 +27,7 @@ from k9ops.cli.checks.workers import check_actors, check_canaries
 from k9ops.cli.failures import EXIT_FAILED
 from k9ops.cli.output import JsonFlag, output_console, print_json, style_state
 from k9ops.cli.session import open_settings
+from k9ops.config.settings import get_loaded_settings
 from k9ops.errors import SettingsInvalid
 
 _NAME_WIDTH = 19
@@ -59,7 +60,7 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         advice = "Correct these variables; `.env.example` has all of them. Nothing else can be checked before."
         yield Finding("settings", "fail", exc.user_message, advice)
         return
-    yield Finding("settings", "ok", "Every variable has a value that can be used.")
+    yield judge_unknown(get_loaded_settings().unknown)
     for name, action in (
         ("database", lambda: check_database(settings)),
         ("migrations", check_migrations),
@@ -81,6 +82,14 @@ def find_all(timeout_s: float) -> Iterator[Finding]:
         ("queues", lambda: check_canaries(settings, timeout_s=timeout_s)),
     ):
         yield from run_check(name, action)
+
+
+def judge_unknown(names: Sequence[str]) -> Finding:
+    """Return the finding for variables that nothing reads: one that is misspelt leaves its default in force."""
+    if not names:
+        return Finding("settings", "ok", "Every variable has a value that can be used.")
+    message = f"Nothing reads {', '.join(names)}: the default is in force instead of what was meant."
+    return Finding("settings", "warn", message, "Correct the name; `k9ops config show` has all of them.")
 
 
 def _print_finding(finding: Finding) -> None:

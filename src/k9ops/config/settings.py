@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parseaddr
 from functools import lru_cache
@@ -24,6 +24,7 @@ from k9ops.config.smtp import check_address, parse_smtp_url, split_addresses
 from k9ops.config.sources import (
     DEFAULT_ORIGIN,
     field_is_secret,
+    find_unknown,
     find_value,
     process_environment,
     read_env_file,
@@ -837,11 +838,13 @@ class LoadedSettings:
     Attributes:
         settings: The values.
         origins: Field name to origin, for a person.
+        unknown: Variables that are named as ours and that nothing reads, as one that is misspelt.
     """
 
-    def __init__(self, settings: Settings, origins: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, origins: Mapping[str, str], unknown: Sequence[str] = ()) -> None:
         self.settings = settings
         self.origins = origins
+        self.unknown = tuple(unknown)
 
 
 def load_settings(environment: Mapping[str, str] | None = None, *, env_file: Path = Path(".env")) -> LoadedSettings:
@@ -865,7 +868,8 @@ def load_settings(environment: Mapping[str, str] | None = None, *, env_file: Pat
         if found:
             texts[name], given[name] = found.text, found.variable
     try:
-        return LoadedSettings(Settings(**texts), origins)  # type: ignore[arg-type]
+        unknown = find_unknown(Settings.model_fields.values(), {**from_file, **variables})
+        return LoadedSettings(Settings(**texts), origins, unknown)  # type: ignore[arg-type]
     except ValidationError as exc:
         raise SettingsInvalid(_explain(exc, texts, given)) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from pydantic.fields import FieldInfo
 from k9ops.errors import SettingsInvalid
 
 DEFAULT_ORIGIN = "default"
+
+_OWN_PREFIX = "K9OPS_"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,14 @@ def find_value(field: FieldInfo, environment: Mapping[str, str], env_file: Mappi
             if file_name:
                 return FoundValue(name, _read_secret_file(name, file_name), f"file {file_name}")
     return None
+
+
+def find_unknown(fields: Iterable[FieldInfo], given: Iterable[str]) -> list[str]:
+    """Return the names that begin as ours and are no variable of any field."""
+    known = {name for field in fields for name in variable_names(field)}
+    return sorted(
+        name for name in given if name.startswith(_OWN_PREFIX) and not {name, name.removesuffix("_FILE")} & known
+    )
 
 
 def _read_secret_file(name: str, file_name: str) -> str:

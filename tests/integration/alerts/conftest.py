@@ -132,6 +132,7 @@ class Stage:
         evidence: dict[str, Any] | None = None,
         is_slot: bool = True,
         message: str = "Done.",
+        params: dict[str, Any] | None = None,
     ) -> None:
         """Record a run that ended at a moment; its slot is the moment at which it should have begun."""
         at = at or self.now
@@ -139,8 +140,9 @@ class Stage:
         document = evidence if evidence is not None else {"ok": True}
         self.sql(
             "INSERT INTO k9ops.run (id, job, queue, trigger, slot, state, created_at, due_at, started_at, finished_at,"
-            " message, evidence) VALUES (gen_random_uuid(), :job, 'backups', 'schedule', :slot, :state, :started,"
-            " :started, :started, :at, :message, CAST(:evidence AS jsonb))",
+            " message, evidence, params) VALUES (gen_random_uuid(), :job, 'backups', 'schedule', :slot, :state,"
+            " :started, :started, :started, :at, :message, CAST(:evidence AS jsonb), CAST(:params AS jsonb))",
+            params=json.dumps(params or {}),
             job=job,
             slot=started - timedelta(seconds=late_s) if is_slot else None,
             state=state,

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
-from k9ops.alerts.situation import DriveFacts, Room
+from k9ops.alerts.situation import DriveFacts, Room, read_situation
 from k9ops.alerts.store import add_mute
 from k9ops.db.audit import AuditEvent, append_event
 
@@ -422,11 +423,45 @@ def no_backup_proven_for_too_long(stage: Stage) -> None:
     stage.wait(minutes=5)
 
 
+@incident(*both("backup_old:"))
+def backup_settings_that_cannot_be_read(stage: Stage) -> None:
+    stage.sql("ALTER TABLE public.backup_settings RENAME backup_hour TO hour_of_backup")
+    try:
+        stage.sql("DELETE FROM k9ops.run WHERE job = 'verify_backup'")
+        stage.wait(minutes=5)
+    finally:
+        stage.sql("ALTER TABLE public.backup_settings RENAME hour_of_backup TO backup_hour")
+    stage.ended("verify_backup", duration_s=90, is_slot=False)
+    stage.wait(minutes=5)
+
+
 @incident()
 def backups_switched_off(stage: Stage) -> None:
     stage.sql("UPDATE public.backup_settings SET auto_backup_enabled = false")
     stage.sql("DELETE FROM k9ops.run WHERE job = 'verify_backup'")
     stage.wait(minutes=30)
+
+
+@incident(*both("run_failed:create_report"))
+def report_of_one_schedule_failed_and_others_followed(stage: Stage) -> None:
+    for days in range(2):
+        slot = {"as_of": str(stage.now + timedelta(days=days))}
+        state = "succeeded" if days else "failed"
+        stage.ended("create_report", state=state, is_slot=False, params={"report": "dogs", **slot})
+        for number in range(15):
+            stage.ended("create_report", is_slot=False, params={"report": f"other{number}", **slot})
+        stage.wait(minutes=10)
+
+
+@incident(*both("run_failed:deliver_report"))
+def report_reached_all_but_one(stage: Stage) -> None:
+    for state in ("failed", "succeeded"):
+        recipients = {"artefact_id": state, "recipient": "chief@unit.example"}
+        stage.ended("deliver_report", state=state, is_slot=False, params=recipients)
+        stage.now += timedelta(seconds=1)
+        recipients["recipient"] = "folder:archive"
+        stage.ended("deliver_report", is_slot=False, params=recipients)
+        stage.wait(minutes=10)
 
 
 @incident(*both("disk_full:"))
@@ -479,6 +514,18 @@ def test_incident_is_told_exactly_as_expected(stage: Stage, script: Script, expe
     assert stage.told("webhook") == expected
     for channel in CHANNELS[1:]:
         assert stage.told(channel) == [item.split()[0] for item in expected], channel
+
+
+def test_a_round_is_gone_when_the_application_keeps_its_settings_to_itself(stage: Stage) -> None:
+    with stage.engine.connect() as connection, connection.begin() as transaction:
+        connection.execute(text("CREATE ROLE k9ops_kept_out"))
+        connection.execute(text("GRANT USAGE ON SCHEMA k9ops, public TO k9ops_kept_out"))
+        connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA k9ops TO k9ops_kept_out"))
+        connection.execute(text("SET LOCAL ROLE k9ops_kept_out"))
+        found = read_situation(connection, stage.settings, now=stage.now, drive=DriveFacts(), last_round_at=None)
+        transaction.rollback()
+    assert found.wants_backups
+    assert found.schedules
 
 
 def test_there_are_forty_incidents() -> None:

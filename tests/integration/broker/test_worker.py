@@ -28,7 +28,7 @@ from k9ops.errors import BrokerUnavailable, ParamsInvalid, PermanentError, RunSt
 from k9ops.ledger.execution import current_execution, current_run
 from k9ops.ledger.model import Run
 from k9ops.ledger.processes import list_processes
-from k9ops.ledger.requests import get_run, list_runs, request_cancel
+from k9ops.ledger.requests import get_run, list_runs, request_cancel, request_retry
 from k9ops.outcome import FollowUp, Outcome, skipped
 
 
@@ -287,6 +287,22 @@ def test_worker_starts_follow_ups_after_the_outcome(engine: Engine, broker: K9op
         (child,) = wait_for(lambda: list_runs(engine, parent_id=parent))
         run = wait_for_end(engine, child.id)
     assert (run.job, run.state, run.trigger, run.evidence) == ("second", "succeeded", "follow_up", {"backup_id": "x"})
+
+
+def test_a_retried_run_starts_its_follow_ups_again(engine: Engine, broker: K9opsRedisBroker) -> None:
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def second() -> Outcome:
+        return skipped("Second.")
+
+    @dramatiq.actor(broker=broker, queue_name="tests")
+    def first() -> Outcome:
+        return Outcome("partial", "First.", {"n": 1}, (FollowUp("second", {}),))
+
+    run_id = record_inline_run(engine, first, {}, trigger="cli", requested_by="test")
+    for times in (1, 2, 3):
+        assert execute_inline(engine, broker, get_settings(), run_id).state == "partial"
+        assert len(list_runs(engine, parent_id=run_id)) == times
+        request_retry(engine, run_id, requested_by="test")
 
 
 def test_worker_stops_a_running_job_when_its_run_is_cancelled(engine: Engine, broker: K9opsRedisBroker) -> None:

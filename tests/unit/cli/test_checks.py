@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from k9ops.cli.check import judge_unknown
 from k9ops.cli.checks.broker import check_headroom, check_memory_policy, check_persistence
 from k9ops.cli.checks.finding import Finding, run_check
+from k9ops.config.settings import load_settings
 from k9ops.errors import DatabaseUnavailable
 
 
@@ -35,6 +38,15 @@ def test_check_memory_policy_wants_noeviction(policy: str, status: str) -> None:
 )
 def test_check_headroom_speaks_before_redis_is_full(used: int, limit: int, status: str) -> None:
     assert check_headroom(used, limit).status == status
+
+
+def test_a_variable_that_is_misspelt_is_found() -> None:
+    variables = {"K9OPS_LEASES_S": "3", "K9OPS_LEASE_S": "30", "HOME": "/", "K9OPS_BACKUP_IDENTITY_FILE": ""}
+    loaded = load_settings(variables, env_file=Path("none"))
+    finding = judge_unknown(loaded.unknown)
+    assert loaded.unknown == ("K9OPS_LEASES_S",)
+    assert (finding.status, "K9OPS_LEASES_S" in finding.message) == ("warn", True)
+    assert judge_unknown(load_settings({"K9OPS_SMTP_URL_FILE": ""}, env_file=Path("none")).unknown).status == "ok"
 
 
 def test_run_check_turns_an_error_into_a_finding() -> None:
