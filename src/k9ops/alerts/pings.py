@@ -11,6 +11,8 @@ from sqlalchemy import Connection, text
 from k9ops.config.settings import Settings
 
 _TAIL_CHARACTERS = 8_000
+# From the beginning of a transaction to its first write.
+_MARGIN_S = 2.0
 
 _MOVED = text("""
     SELECT id, job, state, started_at, finished_at, message, traceback FROM k9ops.run
@@ -18,8 +20,30 @@ _MOVED = text("""
     UNION ALL
     SELECT id, job, state, started_at, NULL, message, traceback FROM k9ops.run
     WHERE job = ANY(:jobs) AND state IN ('running', 'retrying') AND started_at > :since AND started_at <= :now
+    UNION ALL
+    SELECT id, job, state, started_at, NULL, message, traceback FROM k9ops.run
+    WHERE job = ANY(:jobs) AND finished_at > :now AND started_at > :since AND started_at <= :now
     ORDER BY finished_at NULLS LAST, started_at
 """)
+
+# A run has the moment at which the transaction that ends it began, and can be seen when that is over. One that is not
+# yet would be passed over for ever, as would all that ends in a moment by which this machine's clock is ahead.
+_SETTLED = text("""
+    SELECT least(CAST(:now AS timestamptz), clock_timestamp() - make_interval(secs => :margin_s),
+                 (SELECT min(xact_start) - interval '1 microsecond' FROM pg_stat_activity
+                  WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()))
+""")
+
+
+def find_settled_moment(connection: Connection, *, now: datetime) -> datetime:
+    """Return the moment up to which every run that has ended can be seen.
+
+    Args:
+        connection: To the ledger's database.
+        now: By this machine's clock; aware.
+    """
+    moment: datetime = connection.execute(_SETTLED, {"now": now, "margin_s": _MARGIN_S}).scalar_one()
+    return moment
 
 
 def find_pings(

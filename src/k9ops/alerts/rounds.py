@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from k9ops.alerts.channels import Send, build_channels, send_ping
 from k9ops.alerts.drive_look import facts_from, facts_to, is_look_due, look_at_drive
 from k9ops.alerts.incidents import Plan, plan_round
-from k9ops.alerts.pings import find_pings
+from k9ops.alerts.pings import find_pings, find_settled_moment
 from k9ops.alerts.rules import find_conditions
 from k9ops.alerts.situation import DriveFacts, read_situation
 from k9ops.alerts.store import (
@@ -146,6 +146,7 @@ def _write_down(
 
 
 def _queue_pings(connection: Connection, settings: Settings, *, since: datetime, now: datetime) -> None:
-    for content in find_pings(connection, settings, since=since, now=now):
+    until = max(since, find_settled_moment(connection, now=now))
+    for content in find_pings(connection, settings, since=since, now=until):
         queue_message(connection, channel=_PING_CHANNEL, kind=_PING_CHANNEL, content=content, now=now)
-    note_pinged(connection, now)
+    note_pinged(connection, until)

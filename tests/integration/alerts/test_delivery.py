@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from tests.mail_server import running_mail_server
 
 from k9ops.alerts.channels import build_channels
 from k9ops.alerts.outage import tell_outage, tell_return
+from k9ops.alerts.pings import find_pings, find_settled_moment
 from k9ops.alerts.rounds import go_round
 from k9ops.errors import AlertUndelivered
 
@@ -112,6 +113,34 @@ def test_round_that_dies_before_its_commit_tells_nothing_and_the_next_tells_once
 def test_clock_that_was_set_back_stops_nobody(stage: Stage) -> None:
     stage.now = NOON - timedelta(hours=3)
     assert stage.round()
+
+
+def test_pings_wait_for_runs_whose_end_is_not_yet_to_be_seen(stage: Stage) -> None:
+    url = stage.receiver.url
+    stage.settings = stage.settings.model_copy(update={"ping_urls": SecretStr(f"create_backup={url}/ping/backup")})
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    with stage.engine.begin() as ending, stage.engine.begin() as reading:
+        begun_at = ending.scalar(text("SELECT now()"))
+        assert find_settled_moment(reading, now=NOON) == NOON
+        assert find_settled_moment(reading, now=ahead) > begun_at - timedelta(seconds=4)
+        ending.execute(text("UPDATE k9ops.watchman SET holder = 'another'"))
+        assert find_settled_moment(reading, now=ahead) < begun_at
+    stage.now = ahead
+    stage.round()
+    with stage.engine.begin() as connection:
+        assert connection.scalar(text("SELECT pinged_until < now() FROM k9ops.watchman"))
+
+
+def test_ping_of_a_start_is_not_lost_when_the_run_ends_meanwhile(stage: Stage) -> None:
+    begun = stage.now + timedelta(minutes=1)
+    stage.ended("create_backup", begun + timedelta(seconds=4), duration_s=4)
+    stage.settings = stage.settings.model_copy(update={"ping_urls": SecretStr("create_backup=http://localhost/")})
+    signals = []
+    with stage.engine.begin() as connection:
+        for since_s, until_s in ((-9, 2), (2, 9)):
+            since, until = begun + timedelta(seconds=since_s), begun + timedelta(seconds=until_s)
+            signals.append([ping["signal"] for ping in find_pings(connection, stage.settings, since=since, now=until)])
+    assert signals == [["start"], ["success"]]
 
 
 def test_pings_tell_start_success_and_failure_of_each_run_and_the_watchmans_heart(stage: Stage) -> None:
