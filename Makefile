@@ -43,8 +43,9 @@ fix: setup ## Format, and mend what can be mended by itself
 	@$(RUN)/ruff format .
 	@$(RUN)/ruff check --fix .
 
-chaos: setup ## Let faults happen at random to everything (SEED=, MINUTES=)
-	@$(PYTHON) scripts/system_packages.py faketime
+chaos: setup ## Kill the nodes of a RabbitMQ cluster, then let faults happen at random to everything (SEED=, MINUTES=)
+	@$(PYTHON) scripts/system_packages.py rabbitmq-server faketime
+	@$(RUN)/python -m pytest -m cluster tests/chaos/test_rabbitmq_cluster.py
 	@$(RUN)/python -m tests.chaos.storm_long --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Measure against bare tools in one run (takes minutes)

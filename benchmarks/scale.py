@@ -24,7 +24,7 @@ import redis
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from tests.rabbitmq_server import RabbitmqServer  # noqa: E402 (the path first)
+from tests.rabbitmq_server import Cluster, RabbitmqServer  # noqa: E402 (the path first)
 
 from k9ops.embedded.places import temporary_folder  # noqa: E402
 from k9ops.embedded.postgres import PostgresServer, wheel_bin_dir  # noqa: E402
@@ -68,7 +68,9 @@ class Bench:
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self.postgres = stack.enter_context(PostgresServer(folder / "postgres", bin_dir=wheel_bin_dir()))
         self.valkey = stack.enter_context(ValkeyServer(folder / "valkey"))
-        self.rabbitmq = stack.enter_context(RabbitmqServer(folder / "rabbitmq"))
+        cluster = Cluster()
+        stack.enter_context(cluster.mapping(folder))
+        self.rabbitmq = stack.enter_context(RabbitmqServer(folder / "rabbitmq", cluster))
         self.session = stack.enter_context(psycopg.connect(self.postgres.url, autocommit=True))
         self.client = stack.enter_context(redis.Redis.from_url(f"{self.valkey.url}/1"))
         self.environment = {

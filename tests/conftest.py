@@ -13,7 +13,7 @@ import redis
 from hypothesis import settings
 from psycopg import sql
 from tests.hosts import can_have_namespaces
-from tests.rabbitmq_server import RabbitmqServer
+from tests.rabbitmq_server import Cluster, RabbitmqServer
 
 from k9ops.embedded.places import package_dir, temporary_folder
 from k9ops.embedded.postgres import PostgresServer, wheel_bin_dir
@@ -70,7 +70,8 @@ def valkey_server(server_folder: Path) -> Iterator[ValkeyServer]:
 
 @pytest.fixture(scope="session")
 def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitmqServer]:
-    with RabbitmqServer(tmp_path_factory.mktemp("rabbitmq") / "node") as server:
+    folder, cluster = tmp_path_factory.mktemp("rabbitmq"), Cluster()
+    with cluster.mapping(folder), RabbitmqServer(folder / "node", cluster) as server:
         yield server
 
 

@@ -16,6 +16,7 @@ from k9ops.broker.plain_sending import RECORDED_OPTION, send_plainly
 from k9ops.broker.queue_messages import DeadLetter, QueueMessages, read_dead_letter
 from k9ops.broker.rabbitmq_address import read_nodes
 from k9ops.broker.rabbitmq_link import Channel, RabbitmqLink
+from k9ops.broker.rabbitmq_publishing import Publication, publish_one, publish_together
 from k9ops.errors import BrokerUnavailable
 
 _DEAD_LETTER_MS = 30 * 86_400_000
@@ -147,7 +148,7 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         super().close()
 
     def _enqueue_all(
-        self, messages: Sequence[dramatiq.Message[Any]], publish: Callable[[Sequence[tuple[str, bytes]]], None]
+        self, messages: Sequence[dramatiq.Message[Any]], publish: Callable[[Sequence[Publication]], None]
     ) -> None:
         for message in messages:
             self.declare_queue(message.queue_name)
@@ -156,7 +157,7 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         for message in messages:
             self.emit_after("enqueue", message, None)
 
-    def _publish_promptly(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    def _publish_promptly(self, messages: Sequence[Publication]) -> None:
         if self.breaker.is_open:
             raise BrokerUnavailable("RabbitMQ did not answer a moment ago.")
         try:
@@ -166,18 +167,18 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
             self.breaker.note_failure(exc.user_message)
             raise
 
-    def _publish(self, messages: Sequence[tuple[str, bytes]], *, timeout_s: float) -> None:
+    def _publish(self, messages: Sequence[Publication], *, timeout_s: float) -> None:
         def publish(channel: Channel) -> None:
             for queue in {q_name(queue) for queue, _ in messages} & self.queues_pending:
                 self._make_queue(channel, queue)
-            left = messages if len(messages) == 1 else _publish_together(channel, messages)
+            left = messages if len(messages) == 1 else publish_together(channel, messages)
             for queue, body in left:
                 try:
-                    _publish_one(channel, queue, body)
+                    publish_one(channel, queue, body)
                 except pika.exceptions.UnroutableError:
                     # It was deleted since: it is made again, for this message too.
                     self._make_queue(channel, q_name(queue))
-                    _publish_one(channel, queue, body)
+                    publish_one(channel, queue, body)
 
         self._link.call(publish, timeout_s=timeout_s)
 
@@ -218,27 +219,6 @@ class K9opsRabbitmqBroker(RabbitmqBroker):
         for tag in tags:
             channel.basic_nack(tag, requeue=True)
         return letters
-
-
-def _publish_one(channel: Channel, queue: str, body: bytes) -> None:
-    channel.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2), mandatory=True)
-
-
-def _publish_together(channel: Channel, messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """Publish in one transaction, whose end RabbitMQ confirms when it has all; return what has no queue.
-
-    Each by itself would cost a round trip and a wait for the disk.
-    """
-    returned: list[tuple[str, bytes]] = []
-    together = channel.connection.channel()
-    together.add_on_return_callback(lambda _, method, properties, body: returned.append((method.routing_key, body)))
-    together.tx_select()
-    for queue, body in messages:
-        _publish_one(together, queue, body)
-    together.tx_commit()
-    channel.connection.process_data_events(0)
-    together.close()
-    return returned
 
 
 def read_version(channel: Channel) -> str:

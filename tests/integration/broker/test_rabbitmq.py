@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -24,6 +25,7 @@ from k9ops.broker.build import build_broker
 from k9ops.broker.enqueue import enqueue_run
 from k9ops.broker.inspection import count_messages, list_dead_letters
 from k9ops.broker.rabbitmq_broker import K9opsRabbitmqBroker, read_version
+from k9ops.broker.rabbitmq_publishing import publish_together
 from k9ops.broker.sending import relay_unsent_runs
 from k9ops.config.settings import get_loaded_settings, get_settings
 from k9ops.errors import BrokerUnavailable, PermanentError, TransientError
@@ -121,6 +123,24 @@ def test_many_runs_are_sent_and_executed_once_each(
         wait_for(lambda: all(get_run(engine, item.run_id).is_final for item in asked))
     runs = [get_run(engine, item.run_id) for item in asked]
     assert {(run.state, run.attempt) for run in runs} == {("succeeded", 1)}
+
+
+def test_messages_sent_together_are_not_taken_for_sent_when_rabbitmq_refuses_one(
+    rabbitmq_server: RabbitmqServer, queue: str
+) -> None:
+    arguments = {"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "reject-publish"}
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq_server.url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare(queue, durable=True, arguments=arguments)
+        with contextlib.suppress(pika.exceptions.NackError):
+            publish_together(channel, [(queue, b"first")] * 5)  # it learns late that it is full
+        with pytest.raises(pika.exceptions.NackError):
+            publish_together(channel, [(queue, b"second")] * 5)
+        # One that has no queue is told apart from those that have.
+        channel.queue_delete(queue)
+        channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+        assert publish_together(channel, [(queue, b"kept"), (f"no_{queue}", b"back")]) == [(f"no_{queue}", b"back")]
+        assert publish_together(channel, [(queue, b"many")] * 500) == []
 
 
 def test_runs_wait_in_the_outbox_while_rabbitmq_is_away_and_are_sent_when_it_is_back(
