@@ -13,6 +13,7 @@ from k9ops.db.engine import get_engine
 from k9ops.ledger.execution import current_execution
 from k9ops.outcome import Execution, Outcome
 from k9ops.reports import jobs
+from k9ops.reports.catalogue import PRIVATE_PARAMS
 from k9ops.reports.delivery import deliver
 
 _SOFT_LIMIT_MS = get_settings().report_soft_limit_s * 1000
@@ -29,6 +30,7 @@ _HARD_LIMIT_MS = get_settings().report_hard_limit_s * 1000
     soft_limit=_SOFT_LIMIT_MS,
     time_limit=_HARD_LIMIT_MS,
     is_coalesced=True,
+    private_params=PRIVATE_PARAMS,
 )
 def create_report(
     *,

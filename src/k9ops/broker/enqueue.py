@@ -150,4 +150,5 @@ def describe_request(
         slot=slot,
         due_at=due_at,
         expires_at=job.expires_at(slot or due_at),
+        private_params=job.private_params,
     )

@@ -63,6 +63,7 @@ def record_inline_run(
         slot=slot,
         origin=origin,
         reason=reason,
+        private_params=job.private_params,
     )
     return new.id if record_run(engine, new, is_sent=True) else find_recorded_id(engine, new)
 

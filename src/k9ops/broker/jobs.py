@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -13,14 +13,16 @@ import dramatiq
 
 from k9ops.errors import JobUnknown, ParamsInvalid
 from k9ops.ledger.conclusion import RetryPolicy
+from k9ops.ledger.model import Run
+from k9ops.private import hide_params
 
 #: Options that k9ops adds to those of Dramatiq. `max_retries`, `min_backoff` and `max_backoff` (milliseconds) mean
 #: what they mean in Dramatiq's own Retries middleware, which the ledger replaces. `soft_limit` and `max_lateness` are
 #: milliseconds too. `is_inline_safe` allows execution in the caller when the broker is away, and `fallback` is what
 #: `enqueue` does then unless it is told. `is_coalesced` gives
 #: requests that are equal one run as long as that has not ended. `is_audited`, true unless told otherwise, gives a
-#: success an entry in the audit. `private_params` names parameters that no
-#: page shows.
+#: success an entry in the audit. `private_params` names parameters whose values nobody
+#: is shown, by page, command, log or audit; `params.employee` is one in an object.
 JOB_OPTIONS = frozenset(
     {
         "max_retries",
@@ -61,7 +63,7 @@ class Job:
         fallback: What `enqueue` does when the broker is away: `outbox`, `inline` or `raise`.
         is_coalesced: Whether `enqueue` answers with the open run of the same parameters, if there is one.
         is_audited: Whether a success stands in the audit, since it has changed something.
-        private_params: Parameters whose values no page shows.
+        private_params: Parameters whose values nobody is shown, as `hide_params` takes them.
     """
 
     name: str
@@ -117,6 +119,17 @@ def find_actor(broker: dramatiq.Broker, name: str) -> dramatiq.Actor[..., Any]:
     except dramatiq.ActorNotFound:
         known = ", ".join(sorted(broker.get_declared_actors()))
         raise JobUnknown(f"There is no job {name!r}. The jobs are: {known}.") from None
+
+
+def hide_private_params(broker: dramatiq.Broker, run: Run) -> Run:
+    """Return a run as it may be shown: without the values that its job declares private."""
+    if not run.params:
+        return run
+    try:
+        private = describe_job(find_actor(broker, run.job)).private_params
+    except JobUnknown:
+        private = frozenset(run.params)  # nobody knows which of them were
+    return replace(run, params=hide_params(run.params, private))
 
 
 def check_params(actor: dramatiq.Actor[..., Any], params: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ from k9ops.cli.names import BackupId, Reason, load_broker
 from k9ops.cli.output import JsonFlag, print_json, print_remark, print_text
 from k9ops.cli.private_key import IdentityOption, require_keys, take_keys
 from k9ops.cli.progress import show_progress
-from k9ops.cli.run_view import print_outcome
+from k9ops.cli.run_view import print_outcome, run_dict
 from k9ops.cli.session import audit_backup, open_settings
 from k9ops.db.engine import get_engine
 from k9ops.errors import ParamsInvalid
@@ -72,7 +72,7 @@ def create(
             print_outcome(run)
         waiting += find_follow_ups(engine, run)
     if as_json:
-        print_json({"runs": [run.to_dict() for run in runs]})
+        print_json({"runs": [run_dict(run) for run in runs]})
     elif not verify:
         print_remark("A worker verifies it; until then it counts as unverified.")
     if any(run.state not in SUCCESS_STATES for run in runs):

@@ -31,7 +31,7 @@ from k9ops.cli.output import (
     style_state,
 )
 from k9ops.cli.progress import show_progress
-from k9ops.cli.run_view import print_outcome
+from k9ops.cli.run_view import print_outcome, run_dict
 from k9ops.cli.session import audit_backup, name_here, name_requester, open_settings
 from k9ops.config.settings import Settings
 from k9ops.db.audit import AuditEvent, append_event
@@ -120,7 +120,7 @@ def push(backup_id: BackupId, reason: Reason = None, as_json: JsonFlag = False) 
     actor = find_actor(broker, "upload_backup")
     run = run_here(engine, broker, settings, actor, params, reason=reason, is_silent=as_json)
     if as_json:
-        print_json({"run": run.to_dict()})
+        print_json({"run": run_dict(run)})
     else:
         print_outcome(run)
     if run.state not in SUCCESS_STATES:

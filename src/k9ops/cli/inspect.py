@@ -27,7 +27,7 @@ from k9ops.cli.output import (
     print_text,
     style_state,
 )
-from k9ops.cli.run_view import SHORT_ID
+from k9ops.cli.run_view import SHORT_ID, run_dict
 from k9ops.cli.session import open_settings
 from k9ops.cli.since import parse_since
 from k9ops.config.settings import Settings
@@ -133,7 +133,7 @@ def active(as_json: JsonFlag = False) -> None:
     settings = open_settings()
     runs = list_runs(get_engine(), states=("running",), limit=_LIMIT)
     if as_json:
-        print_json({"runs": [run.to_dict() for run in runs]})
+        print_json({"runs": [run_dict(run) for run in runs]})
         return
     columns = ("id", "job", ">attempt", f"started ({settings.timezone})", ">for", "progress", "worker", ">lease left")
     print_table(columns, [_active_row(run, settings) for run in runs], empty="No run is executed now.")
@@ -246,7 +246,7 @@ def dead(limit: Limit = _LIMIT, as_json: JsonFlag = False) -> None:
     letters = list_dead_letters(broker, sorted(load_broker().get_declared_queues()), limit=limit)
     broker.close()
     if as_json:
-        print_json({"runs": [run.to_dict() for run in runs], "dead_letters": [asdict(item) for item in letters]})
+        print_json({"runs": [run_dict(run) for run in runs], "dead_letters": [asdict(item) for item in letters]})
         return
     failed: list[list[RenderableType]] = [
         [

@@ -28,7 +28,7 @@ from k9ops.cli.output import (
     print_table,
     print_text,
 )
-from k9ops.cli.run_view import SHORT_ID, print_outcome
+from k9ops.cli.run_view import SHORT_ID, print_outcome, run_dict
 from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.cli.viewer import find_viewer, open_in_viewer
 from k9ops.config.settings import Settings
@@ -237,7 +237,7 @@ def _choose_target(artefact: Artefact, output: Path | None) -> Path:
 def _show_end(run: Run, settings: Settings, *, as_json: bool, viewer: str | None) -> None:
     artefact_id = (run.evidence or {}).get("artefact_id")
     if as_json:
-        print_json({"run": run.to_dict()})
+        print_json({"run": run_dict(run)})
     else:
         print_outcome(run)
         if artefact_id:

@@ -19,7 +19,8 @@ from k9ops.db.report_subscriptions import Subscription, add_subscription, list_s
 from k9ops.errors import ParamsInvalid, RecipientInvalid
 from k9ops.mail import find_server
 from k9ops.periodic.timetable import check_cron, find_next_slot
-from k9ops.reports.catalogue import find_report
+from k9ops.private import hide_params
+from k9ops.reports.catalogue import PRIVATE_PARAMS, find_report
 from k9ops.reports.jobs import check_format
 from k9ops.reports.parameters import check_parameters
 from k9ops.reports.recipients import Recipient, parse_recipients
@@ -66,7 +67,7 @@ def subscribe(
         skip_if_empty=skip_if_empty,
         created_by=name_requester(),
     )
-    add_subscription(get_engine(), new, origin=name_here(), reason=reason)
+    add_subscription(get_engine(), new, origin=name_here(), reason=reason, private_params=PRIVATE_PARAMS)
     if as_json:
         print_json({"subscription": new.to_dict()})
         return
@@ -81,8 +82,9 @@ def subscriptions(as_json: JsonFlag = False) -> None:
     """List the reports that the timetable makes."""
     settings = open_settings()
     found = list_subscriptions(get_engine())
+    documents = [hide_params(item.to_dict(), PRIVATE_PARAMS) for item in found]
     if as_json:
-        print_json({"subscriptions": [item.to_dict() for item in found]})
+        print_json({"subscriptions": documents})
         return
     now = datetime.now(UTC)
     rows = [
@@ -90,13 +92,13 @@ def subscriptions(as_json: JsonFlag = False) -> None:
             item.name,
             item.report,
             item.format,
-            ", ".join(f"{key}={value}" for key, value in item.params.items()) or "-",
+            ", ".join(f"{key}={value}" for key, value in shown["params"].items()) or "-",
             item.cron,
             format_moment(find_next_slot(item.cron, settings.zone, after=now), settings.zone),
             ", ".join(item.recipients),
             item.created_by,
         ]
-        for item in found
+        for item, shown in zip(found, documents, strict=True)
     ]
     columns = ("name", "report", "format", "parameters", "cron", f"next ({settings.timezone})", "to", "by")
     print_table(columns, rows, empty="No subscriptions. `k9ops report subscribe` makes one.")
@@ -112,7 +114,14 @@ def unsubscribe(
 ) -> None:
     """End a subscription; what is under way is still delivered."""
     open_settings()
-    remove_subscription(get_engine(), name, removed_by=name_requester(), origin=name_here(), reason=reason)
+    remove_subscription(
+        get_engine(),
+        name,
+        removed_by=name_requester(),
+        origin=name_here(),
+        reason=reason,
+        private_params=PRIVATE_PARAMS,
+    )
     if as_json:
         print_json({"name": name})
     else:

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from rich.console import RenderableType
 from rich.text import Text
 
+from k9ops.broker.jobs import hide_private_params
+from k9ops.cli.names import load_broker
 from k9ops.cli.output import (
     format_bytes,
     format_duration,
@@ -61,7 +63,7 @@ def print_run(
             "job": f"{run.job} (queue {run.queue})",
             "state": style_state(run.state),
             "message": run.message,
-            "params": _one_line(run.params) if run.params else None,
+            "params": _one_line(hide_private_params(load_broker(), run).params) if run.params else None,
             "asked by": f"{run.requested_by or 'unknown'} ({run.trigger})",
             "slot": format_moment(run.slot, zone) if run.slot else None,
             "created": format_moment(run.created_at, zone),
@@ -109,6 +111,11 @@ def print_evidence(evidence: Mapping[str, Any], *, indent: str = "") -> None:
     )
 
 
+def run_dict(run: Run) -> dict[str, Any]:
+    """Return the JSON form of a run, without the values that its job declares private."""
+    return hide_private_params(load_broker(), run).to_dict()
+
+
 def run_document(
     run: Run,
     *,
@@ -121,9 +128,9 @@ def run_document(
     return {
         **({"log": list(log)} if log is not None else {}),
         **({"chain": [{"level": level, **_summarise(item)} for level, item in chain]} if chain is not None else {}),
-        "run": run.to_dict(),
-        "parent": parent.to_dict() if parent else None,
-        "follow_ups": [item.to_dict() for item in follow_ups],
+        "run": run_dict(run),
+        "parent": run_dict(parent) if parent else None,
+        "follow_ups": [run_dict(item) for item in follow_ups],
     }
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from k9ops.cli.follow import find_follow_ups
 from k9ops.cli.names import Reason, RunId
 from k9ops.cli.output import JsonFlag, print_json, print_text
-from k9ops.cli.run_view import SHORT_ID, print_run, print_runs, run_document
+from k9ops.cli.run_view import SHORT_ID, print_run, print_runs, run_dict, run_document
 from k9ops.cli.selections import (
     DryRunFlag,
     ErrorOption,
@@ -59,7 +59,7 @@ def list_command(
     names = [str(state.value) for state in states or ()]
     runs = list_runs(get_engine(), job=job, states=names, since=moment, limit=limit)
     if as_json:
-        print_json({"runs": [run.to_dict() for run in runs]})
+        print_json({"runs": [run_dict(run) for run in runs]})
     else:
         print_runs(runs, settings.zone)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -13,6 +13,7 @@ from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.engine import database_errors
 from k9ops.db.own_tables import report_subscription, schedule
 from k9ops.errors import SubscriptionConflict, SubscriptionUnknown
+from k9ops.private import hide_params
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,12 @@ def list_subscriptions(engine: Engine) -> list[Subscription]:
 
 
 def add_subscription(
-    engine: Engine, new: Subscription, *, origin: str | None = None, reason: str | None = None
+    engine: Engine,
+    new: Subscription,
+    *,
+    origin: str | None = None,
+    reason: str | None = None,
+    private_params: Collection[str] = (),
 ) -> None:
     """Store one; it holds from the scheduler's next minute on.
 
@@ -69,6 +75,7 @@ def add_subscription(
         new: The subscription.
         origin: From where it is asked for, for the audit.
         reason: Why, for the audit.
+        private_params: What the audit must not have, e.g. `params.employee`.
 
     Raises:
         SubscriptionConflict: There is one of this name.
@@ -85,7 +92,7 @@ def add_subscription(
                 target_type="report_subscription",
                 target_id=new.name,
                 reason=reason,
-                after=new.to_dict(),
+                after=hide_params(new.to_dict(), private_params),
             )
             append_event(connection, event)
     except IntegrityError:
@@ -93,7 +100,13 @@ def add_subscription(
 
 
 def remove_subscription(
-    engine: Engine, name: str, *, removed_by: str, origin: str | None = None, reason: str | None = None
+    engine: Engine,
+    name: str,
+    *,
+    removed_by: str,
+    origin: str | None = None,
+    reason: str | None = None,
+    private_params: Collection[str] = (),
 ) -> None:
     """Delete one; reports that are under way are finished and delivered.
 
@@ -103,6 +116,7 @@ def remove_subscription(
         removed_by: Who asks for it.
         origin: From where, for the audit.
         reason: Why, for the audit.
+        private_params: What the audit must not have, e.g. `params.employee`.
 
     Raises:
         SubscriptionUnknown: There is none of this name.
@@ -119,6 +133,6 @@ def remove_subscription(
             target_type="report_subscription",
             target_id=name,
             reason=reason,
-            before=dict(row),
+            before=hide_params(dict(row), private_params),
         )
         append_event(connection, event)

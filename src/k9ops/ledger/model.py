@@ -32,6 +32,7 @@ class NewRun:
         expires_at: A run that has not started by then ends as `expired`; None means never.
         origin: From where a person asks for it, for the audit.
         reason: Why, in that person's words.
+        private_params: Names of parameters whose values the audit must not have, as `hide_params` takes them.
     """
 
     job: str
@@ -46,6 +47,7 @@ class NewRun:
     expires_at: datetime | None = None
     origin: str | None = None
     reason: str | None = None
+    private_params: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

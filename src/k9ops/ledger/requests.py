@@ -15,6 +15,7 @@ from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.engine import database_errors, open_autocommit
 from k9ops.errors import RunNotFound, RunStateConflict
 from k9ops.ledger.model import PERSONS_TRIGGERS, RUN_COLUMNS, NewRun, Run, run_from_row
+from k9ops.private import hide_params
 
 _INSERT = text("""
     INSERT INTO k9ops.run (id, job, queue, params, trigger, requested_by, parent_id, slot, due_at, expires_at,
@@ -91,7 +92,7 @@ def insert_run(connection: Connection, new: NewRun, *, is_sent: bool) -> bool:
                 target_type="run",
                 target_id=str(new.id),
                 reason=new.reason,
-                after={"job": new.job, "params": dict(new.params)},
+                after={"job": new.job, "params": hide_params(new.params, new.private_params)},
                 run_id=new.id,
             ),
         )

@@ -16,6 +16,7 @@ from k9ops.config.logging import mask_passwords
 from k9ops.db.engine import database_errors
 from k9ops.db.storable import make_storable
 from k9ops.errors import RunNotFound
+from k9ops.private import HIDDEN, pick_private
 
 #: A run keeps as many lines; older ones go.
 KEPT_LINES = 200
@@ -23,7 +24,6 @@ KEPT_LINES = 200
 _LONGEST_TEXT = 500
 _LONGEST_LINE = 4000
 _SHORTEST_SECRET = 3
-_HIDDEN = "•••"
 # The row of the run says these already.
 _KNOWN_FIELDS = frozenset({"run_id", "job", "queue", "attempt", "worker", "logger", "exc_info", "stack_info"})
 _KNOWN_EVENTS = frozenset({"run.started"})
@@ -54,7 +54,7 @@ class LogTail:
     def __init__(self, *, attempt: int, params: Mapping[str, Any], private_params: Collection[str]) -> None:
         self._attempt = attempt
         self._private_names = frozenset(private_params)
-        private = _find_texts([params[name] for name in private_params if name in params])
+        private = _find_texts(pick_private(params, private_params))
         written = {form for item in private if len(item) >= _SHORTEST_SECRET for form in _find_forms(item)}
         self._private = sorted(written, key=len, reverse=True)
         self._lines: deque[tuple[int, dict[str, Any]]] = deque(maxlen=KEPT_LINES)
@@ -93,12 +93,12 @@ class LogTail:
     def hide(self, words: str) -> str:
         """Return a text without private values and passwords."""
         for secret in self._private:
-            words = words.replace(secret, _HIDDEN)
+            words = words.replace(secret, HIDDEN)
         return mask_passwords(words)
 
     def _clean(self, name: object, value: Any) -> Any:
         if name in self._private_names:
-            return _HIDDEN
+            return HIDDEN
         if value is None or (isinstance(value, bool | int | float) and str(value) not in self._private):
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
         words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

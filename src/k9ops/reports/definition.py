@@ -94,6 +94,8 @@ class Parameter:
         default: A value as it is typed; None when the report is not limited by it.
         choices: For the kind `choice`.
         is_required: Whether there is no report without it.
+        is_private: Whether it is nobody's business who was looked at: neither pages, commands and logs nor the audit
+            have the value.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Parameter:
     default: str | None = None
     choices: Mapping[str, Words] = field(default_factory=dict)
     is_required: bool = False
+    is_private: bool = False
 
 
 @dataclass(frozen=True)

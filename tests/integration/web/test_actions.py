@@ -12,13 +12,14 @@ from sqlalchemy import text
 from tests.integration.web.conftest import Browser
 from tests.web_fixtures import PASSWORD, end_run, fail, make_run
 
+from k9ops.broker.jobs import hide_private_params
+from k9ops.cli.run_view import print_run, run_document
 from k9ops.ledger.queue_history import sample_queues
 from k9ops.ledger.queues import pause_queue, read_pauses
 from k9ops.ledger.requests import get_run
 from k9ops.ledger.slots import read_schedule_states
 from k9ops.web.accounts import add_account, remove_account
 from k9ops.web.app import PAGES
-from k9ops.web.pages.runs import mask_params
 from k9ops.web.visit import Desk
 
 Enter = Callable[[str], Browser]
@@ -245,7 +246,7 @@ def test_private_parameters_are_dots(desk: Desk) -> None:
     actor = desk.broker.get_actor("canary")
     actor.options["private_params"] = ("token",)
     try:
-        assert mask_params(desk, run) == {"token": "•••", "n": 1}
+        assert hide_private_params(desk.broker, run).params == {"token": "•••", "n": 1}
     finally:
         del actor.options["private_params"]
 
@@ -321,3 +322,24 @@ def test_error_has_an_arabic_sentence_and_the_original_below(desk: Desk, enter: 
         assert f'<span class="kind">قاعدة البيانات لا تستجيب أو رفضت الطلب.</span> {original}' in page, path
     browser.post("/language", language="en", page="/")
     assert "قاعدة البيانات" not in browser.client.get(f"/runs/{run.id}").text
+
+
+def test_private_parameter_of_a_report_is_nowhere_to_be_read(
+    desk: Desk, enter: Enter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    browser, person = enter("admin"), "EMP-48151"
+    answer = browser.post("/reports/new/attendance", employee=person, format="csv")
+    assert answer.status_code == 303
+    run_id = answer.headers["location"].partition("?")[0].rpartition("/")[2]
+    assert get_run(desk.engine, uuid.UUID(run_id)).params["params"]["employee"] == person
+    with desk.engine.begin() as connection:
+        after = connection.execute(text("SELECT after FROM k9ops.audit_event ORDER BY id DESC LIMIT 1")).scalar_one()
+    assert after["params"]["params"]["employee"] == "•••"
+    run = get_run(desk.engine, uuid.UUID(run_id))
+    print_run(run, desk.settings.zone)
+    shown = capsys.readouterr().out + json.dumps(run_document(run, parent=run, follow_ups=[run]), default=str)
+    assert "attendance" in shown
+    assert person not in shown
+    for path in (f"/runs/{run_id}", "/runs", "/audit", "/", "/queues", "/reports"):
+        assert person not in browser.client.get(path).text, path
+    assert "•••" in browser.client.get(f"/runs/{run_id}").text

@@ -22,6 +22,12 @@ REPORTS = {
 }
 
 
+#: Of every report, as `hide_params` takes them: one that is private in one report is so in all.
+PRIVATE_PARAMS = frozenset(
+    f"params.{item.name}" for report in REPORTS.values() for item in report.parameters if item.is_private
+)
+
+
 def find_report(key: str) -> Report:
     """Return a report.
 

@@ -18,7 +18,7 @@ PERIOD = (
 MONTH = Parameter("month", Words("الشهر", "Month"), "month", default="last_month")
 PROJECT = Parameter("project", Words("المشروع", "Project"), "project")
 DOG = Parameter("dog", Words("الكلب", "Dog"), "dog")
-EMPLOYEE = Parameter("employee", Words("الموظف", "Employee"), "employee")
+EMPLOYEE = Parameter("employee", Words("الموظف", "Employee"), "employee", is_private=True)
 
 DATE = Column("date", Words("التاريخ", "Date"), 1.2, "date")
 TIME = Column("time", Words("الوقت", "Time"), 0.8, "time")

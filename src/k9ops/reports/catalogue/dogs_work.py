@@ -63,7 +63,7 @@ TRAINING = Report(
         *PERIOD,
         PROJECT,
         DOG,
-        Parameter("trainer", Words("المدرب", "Trainer"), "employee"),
+        Parameter("trainer", Words("المدرب", "Trainer"), "employee", is_private=True),
         Parameter("category", Words("الفئة", "Category"), "choice", choices=TRAINING_CATEGORY),
     ),
     sections=(

@@ -138,7 +138,7 @@ HANDLER_REPORT = Report(
     title=Words("تقرير سائس", "A handler's report"),
     about=Words("تقرير واحد بكل أقسامه.", "One report with all its sections."),
     tables=(*_TABLES, *_SECTION_TABLES),
-    parameters=(Parameter("report", Words("التقرير", "Report"), "handler_report", is_required=True),),
+    parameters=(Parameter("report", Words("التقرير", "Report"), "handler_report", is_required=True, is_private=True),),
     is_landscape=False,
     sections=(
         Section(

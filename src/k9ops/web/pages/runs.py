@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from k9ops.broker.jobs import describe_job, find_actor
+from k9ops.broker.jobs import hide_private_params
 from k9ops.db.own_tables import RUN_STATES
-from k9ops.errors import JobUnknown, ParamsInvalid, RunNotFound
+from k9ops.errors import ParamsInvalid, RunNotFound
 from k9ops.ledger.browsing import RunFilter, read_run_page
 from k9ops.ledger.chain import read_chain
 from k9ops.ledger.model import Run
@@ -20,11 +20,10 @@ from k9ops.ledger.requests import get_run, request_cancel, request_retry
 from k9ops.ledger.run_log import read_log
 from k9ops.ledger.selections import POSSIBLE_STATES, change_selected, select_run
 from k9ops.web.facts import describe_facts, read_moment
-from k9ops.web.visit import Desk, Visit
+from k9ops.web.visit import Visit
 
 ENDED_WRONG = frozenset({"failed", "expired", "partial"})
 
-_HIDDEN = "•••"
 _PERIODS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 
 
@@ -58,7 +57,7 @@ def show_run(visit: Visit) -> Response:
     return visit.render(
         "run.html",
         run=run,
-        params=describe_facts(mask_params(visit.desk, run), visit.speech),
+        params=describe_facts(hide_private_params(visit.desk.broker, run).params, visit.speech),
         evidence=describe_facts(run.evidence or {}, visit.speech),
         attempts=[item | {"ended_at": read_moment(item.get("ended_at"))} for item in run.history],
         log=[_to_log_line(line) for line in read_log(engine, run.id)],
@@ -105,15 +104,6 @@ def read_filter(given: Mapping[str, str]) -> RunFilter:
         since=datetime.now(UTC) - _PERIODS[given["period"]] if given["period"] in _PERIODS else None,
         words=given["words"][:200] or None,
     )
-
-
-def mask_params(desk: Desk, run: Run) -> dict[str, Any]:
-    """Return the parameters of a run without the values of those that its job declares private."""
-    try:
-        private = describe_job(find_actor(desk.broker, run.job)).private_params
-    except JobUnknown:
-        private = frozenset(run.params)  # nobody knows which of them were
-    return {name: _HIDDEN if name in private else value for name, value in run.params.items()}
 
 
 def _find(visit: Visit) -> Run:
