@@ -114,6 +114,8 @@ KINDS: dict[str, str] = {
     "AlertUndelivered": _ALERT,
     "EmbeddedServerFailed": _DATABASE,
     "MemoryError": _MEMORY,
+    "MemoryLimitExceeded": _MEMORY,
+    "ClientMemoryExceeded": _MEMORY,
     "TimeoutError": _NETWORK,
     "ConnectionError": _NETWORK,
     "ConnectionRefusedError": _NETWORK,
