@@ -36,8 +36,9 @@ from k9ops.db.application import ApplicationSchema, inspect_application
 from k9ops.db.engine import database_errors, get_engine
 from k9ops.errors import DatabaseUnavailable, ParamsInvalid
 from k9ops.ledger.model import Run
+from k9ops.private import hide_params
 from k9ops.reports.artefacts import Artefact, list_artefacts, load_artefact, open_artefact
-from k9ops.reports.catalogue import REPORTS, find_report
+from k9ops.reports.catalogue import PRIVATE_PARAMS, REPORTS, find_report
 from k9ops.reports.definition import Parameter, Report
 from k9ops.reports.jobs import check_format
 from k9ops.reports.parameters import check_parameters, describe_default
@@ -168,7 +169,7 @@ def artefacts(as_json: JsonFlag = False) -> None:
     settings = open_settings()
     found = list_artefacts(settings.reports_dir)
     if as_json:
-        print_json({"artefacts": [artefact.model_dump(mode="json") for artefact in found]})
+        print_json({"artefacts": [_to_document(artefact) for artefact in found]})
         return
     rows = [
         [
@@ -222,9 +223,14 @@ def get(
         except FileExistsError:
             raise ParamsInvalid("--output: there is such a file already.") from None
     if as_json:
-        print_json({**artefact.model_dump(mode="json"), "file": str(target)})
+        print_json({**_to_document(artefact), "file": str(target)})
     else:
         print_text(str(target))
+
+
+def _to_document(artefact: Artefact) -> dict[str, Any]:
+    """Return the JSON form of a finished report, without the private values that it was asked for with."""
+    return hide_params(artefact.model_dump(mode="json"), PRIVATE_PARAMS)
 
 
 def _choose_target(artefact: Artefact, output: Path | None) -> Path:
