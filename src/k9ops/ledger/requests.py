@@ -113,7 +113,8 @@ def record_run(engine: Engine, new: NewRun, *, is_sent: bool) -> bool:
 def record_unless_open(engine: Engine, new: NewRun, *, is_sent: bool) -> uuid.UUID | None:
     """Record a run, unless one of the same job, parameters and requester waits or is executed.
 
-    Two callers at the same moment are put in order by a lock, so that one of them finds the other's run.
+    Two callers at the same moment are put in order by a lock, so that one of them finds the other's run. A slot has one
+    run, also when that has ended.
 
     Returns:
         The id of that run, or None when `new` is recorded.
@@ -124,8 +125,8 @@ def record_unless_open(engine: Engine, new: NewRun, *, is_sent: bool) -> uuid.UU
     with database_errors(), engine.begin() as connection:
         lock_twins(connection, new)
         found = find_twin(connection, new)
-        if found is None:
-            insert_run(connection, new, is_sent=is_sent)
+        if found is None and not insert_run(connection, new, is_sent=is_sent) and new.slot:
+            return find_slot_run(connection, new.job, new.slot)
         return found
 
 

@@ -66,6 +66,21 @@ def test_another_requester_other_params_and_an_ended_run_get_their_own(
     assert ask("a", what="dogs") != first
 
 
+def test_request_for_a_slot_whose_run_has_ended_is_answered_with_that_run(
+    broker: K9opsRedisBroker, engine: Engine
+) -> None:
+    @dramatiq.actor(broker=broker, actor_name="made_for_a_slot", queue_name="reports", is_coalesced=True)
+    def made_for_a_slot(*, slot: str) -> None:
+        raise AssertionError("nobody runs it")
+
+    first = enqueue_run(engine, broker, get_settings(), made_for_a_slot, {"slot": "2026-11-24T02:00:00+03:00"})
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE k9ops.run SET state = 'failed'"))
+    again = enqueue_run(engine, broker, get_settings(), made_for_a_slot, {"slot": "2026-11-24T02:00:00+03:00"})
+    assert (again.run_id, again.is_new) == (first.run_id, False)
+    assert count(engine) == 1
+
+
 def test_a_request_waits_for_an_equal_one_that_is_being_recorded(broker: K9opsRedisBroker, engine: Engine) -> None:
     actor = declare(broker)
     answers: list[Enqueued] = []
