@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from k9ops.broker.build import K9opsRedisBroker
 from k9ops.config.settings import get_settings
@@ -43,3 +43,13 @@ def end_run(desk: Desk, run: Run, state: str, message: str, **values: object) ->
 
 def fail(desk: Desk, run: Run, message: str = "It broke.") -> None:
     end_run(desk, run, "failed", message, error_class=message[:60], traceback=message)
+
+
+def open_incident(desk: Desk, rule: str, subject: str, message: str, *, is_over: bool = False) -> None:
+    """Let the watchman have found something a minute ago."""
+    statement = text(
+        "INSERT INTO k9ops.incident (rule, subject, message, opened_at, told_at, closed_at) VALUES"
+        " (:rule, :subject, :message, now() - interval '1 minute', now(), CASE WHEN :is_over THEN now() END)"
+    )
+    with desk.engine.begin() as connection:
+        connection.execute(statement, {"rule": rule, "subject": subject, "message": message, "is_over": is_over})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import OpenPage
-from tests.web_fixtures import end_run, fail, make_run
+from tests.web_fixtures import end_run, fail, make_run, open_incident
 
 from k9ops.web.visit import Desk
 
@@ -21,8 +21,10 @@ def paths(desk: Desk, backup_id: str) -> tuple[str, ...]:
     fail(desk, failed, "لا مساحة على القرص: No space left on device")
     done = make_run(desk, job="clean_notifications", parent_id=failed.id, params={"days": 30})
     end_run(desk, done, "succeeded", "12 notifications deleted.", evidence={"deleted": 12, "tables": {"a": 1}})
+    open_incident(desk, "run_failed", "create_backup", "create_backup failed: No space left on device")
+    open_incident(desk, "slot_late", "canary", "canary started 3 hours after its time.", is_over=True)
     runs = tuple(f"/runs/{run.id}" for run in (failed, queued, done))
-    lists = ("/", "/runs", "/runs?words=x", "/queues", "/schedules", "/backups", "/reports", "/audit")
+    lists = ("/", "/runs", "/runs?words=x", "/queues", "/schedules", "/backups", "/reports", "/audit", "/alerts")
     return (*lists, *runs, f"/backups/{backup_id}", "/reports/new/attendance", "/nothing")
 
 

@@ -51,10 +51,12 @@ class Rule:
 
     Attributes:
         name: In messages, `alerts mute` and the documents.
+        title: What it finds, in a few words.
         find: What it finds wrong.
     """
 
     name: str
+    title: str
     find: Callable[[Situation, Settings], Iterator[tuple[str, str]]]
 
 
@@ -234,22 +236,22 @@ def _watch_interrupted(situation: Situation, settings: Settings) -> Iterator[tup
 
 
 RULES = (
-    Rule("slot_missed", _slots_missed),
-    Rule("slot_late", _slots_late),
-    Rule("run_failed", _runs_failed),
-    Rule("run_too_long", _runs_too_long),
-    Rule("run_too_short", _runs_too_short),
-    Rule("result_shrunk", _results_shrunk),
-    Rule("queue_unserved", _consumers_missing),
-    Rule("workers_stuck", _workers_stuck),
-    Rule("outbox_growing", _outbox_growing),
-    Rule("queue_paused", _queues_paused),
-    Rule("scheduler_silent", _scheduler_silent),
-    Rule("backup_old", _backup_old),
-    Rule("disk_full", _disk_full),
-    Rule("drive_refuses", _drive_refuses),
-    Rule("drive_full", _drive_full),
-    Rule("watch_interrupted", _watch_interrupted),
+    Rule("slot_missed", "A slot was missed", _slots_missed),
+    Rule("slot_late", "A job starts late", _slots_late),
+    Rule("run_failed", "A run failed", _runs_failed),
+    Rule("run_too_long", "A run takes too long", _runs_too_long),
+    Rule("run_too_short", "A run was too short", _runs_too_short),
+    Rule("result_shrunk", "A result shrank", _results_shrunk),
+    Rule("queue_unserved", "A queue has no worker", _consumers_missing),
+    Rule("workers_stuck", "Workers take nothing", _workers_stuck),
+    Rule("outbox_growing", "Runs are not sent", _outbox_growing),
+    Rule("queue_paused", "A queue is paused", _queues_paused),
+    Rule("scheduler_silent", "No scheduler decides", _scheduler_silent),
+    Rule("backup_old", "No recent verified backup", _backup_old),
+    Rule("disk_full", "Little room in the backup folder", _disk_full),
+    Rule("drive_refuses", "Google Drive cannot be used", _drive_refuses),
+    Rule("drive_full", "Little room on Google Drive", _drive_full),
+    Rule("watch_interrupted", "Nobody watched for a while", _watch_interrupted),
 )
 
 

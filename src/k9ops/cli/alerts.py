@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
-from sqlalchemy import text
 
 from k9ops.alerts.channels import build_channels
-from k9ops.alerts.rules import RULES
-from k9ops.alerts.store import add_mute, end_mutes, read_mutes
+from k9ops.alerts.listing import list_incidents
+from k9ops.alerts.muting import EVERYTHING, mute_rule
+from k9ops.alerts.store import read_mutes
 from k9ops.alerts.texts import describe_test
 from k9ops.alerts.watchman import Watchman
 from k9ops.cli.failures import EXIT_FAILED
@@ -23,21 +23,11 @@ from k9ops.cli.session import name_here, name_requester, open_settings
 from k9ops.cli.since import parse_since
 from k9ops.config.logging import configure_logging
 from k9ops.config.settings import get_settings
-from k9ops.db.audit import AuditEvent, append_event
 from k9ops.db.engine import database_errors, get_engine
 from k9ops.errors import AlertUndelivered, DatabaseUnavailable, ParamsInvalid
 from k9ops.ledger.execution import make_owner_name
 
 app = typer.Typer(help="What is wrong, who is told of it, and silence for a while.", no_args_is_help=True)
-
-_EVERYTHING = "*"
-_LIST = text("""
-    SELECT incident.id, rule, subject, message, opened_at, told_at, closed_at,
-        (SELECT string_agg(channel || ' ' || kind || ': ' || coalesce(problem, 'waits'), '; ' ORDER BY m.id)
-         FROM k9ops.alert_message AS m WHERE m.incident_id = incident.id AND sent_at IS NULL) AS undelivered
-    FROM k9ops.incident WHERE closed_at IS NULL OR (:all AND closed_at >= :since)
-    ORDER BY closed_at IS NULL DESC, opened_at DESC, id DESC
-""")
 
 
 @app.command("list")
@@ -52,32 +42,32 @@ def list_command(
     now = datetime.now(UTC)
     moment = parse_since(since, settings, now=now) if since else now
     with database_errors(), get_engine().begin() as connection:
-        rows = connection.execute(_LIST, {"all": since is not None, "since": moment}).mappings().all()
+        rows = list_incidents(connection, closed_since=moment if since else None)
         mutes = read_mutes(connection, now=now)
     channels = sorted(build_channels(settings, get_engine()))
     if as_json:
-        documents = [{name: _plain(value) for name, value in row.items()} for row in rows]
+        documents = [{name: _plain(value) for name, value in vars(row).items()} for row in rows]
         muted = [{name: _plain(value) for name, value in vars(mute).items()} for mute in mutes]
         print_json({"incidents": documents, "mutes": muted, "channels": channels})
     else:
         columns = (f"since ({settings.timezone})", "until", "rule", "what", "not delivered")
         table = [
             [
-                format_moment(row["opened_at"], settings.zone),
-                format_moment(row["closed_at"], settings.zone) if row["closed_at"] else style_state("failed"),
-                row["rule"],
-                row["message"],
-                row["undelivered"] or "-",
+                format_moment(row.opened_at, settings.zone),
+                format_moment(row.closed_at, settings.zone) if row.closed_at else style_state("failed"),
+                row.rule,
+                row.message,
+                row.undelivered or "-",
             ]
             for row in rows
         ]
         print_table(columns, table, empty="Nothing is wrong.")
         for mute in mutes:
-            what = "everything" if mute.rule == _EVERYTHING else f"{mute.rule} {mute.subject or ''}".strip()
+            what = "everything" if mute.rule == EVERYTHING else f"{mute.rule} {mute.subject or ''}".strip()
             print_remark(f"Muted by {mute.muted_by} until {format_moment(mute.until, settings.zone)}: {what}.")
         if not channels:
             print_remark("No channel is set up, so nobody is told: see `docs/alerts.md`.")
-    if any(row["closed_at"] is None for row in rows):
+    if any(row.closed_at is None for row in rows):
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -115,27 +105,16 @@ def mute(
 ) -> None:
     """Hear nothing of a rule for a while; what still goes on then is told then."""
     settings = open_settings()
-    name = _EVERYTHING if rule == "all" else rule
-    known = [item.name for item in RULES]
-    if name != _EVERYTHING and name not in known:
-        raise ParamsInvalid(f"There is no rule {rule!r}. The rules are: {', '.join(known)}, and all.")
-    now = datetime.now(UTC)
-    until = now + timedelta(hours=hours)
-    who = name_requester()
-    with database_errors(), get_engine().begin() as connection:
-        ended = end_mutes(connection, rule=name, subject=subject, now=now)
-        if hours:
-            add_mute(connection, rule=name, subject=subject, until=until, muted_by=who, reason=reason)
-        event = AuditEvent(
-            actor=who,
-            origin=name_here(),
-            action="mute" if hours else "unmute",
-            target_type="alert_rule",
-            target_id=name,
-            reason=reason,
-            after={"subject": subject, "until": until.isoformat()} if hours else None,
-        )
-        append_event(connection, event)
+    until, ended = mute_rule(
+        get_engine(),
+        EVERYTHING if rule == "all" else rule,
+        subject=subject,
+        hours=hours,
+        muted_by=name_requester(),
+        origin=name_here(),
+        reason=reason,
+        now=datetime.now(UTC),
+    )
     if as_json:
         print_json({"rule": rule, "subject": subject, "until": until.isoformat() if hours else None, "ended": ended})
     elif hours:

@@ -13,7 +13,7 @@ from k9ops.web import entrance, health
 from k9ops.web.accounts import Role
 from k9ops.web.gate import Handler, SafeHeaders, guard, show_nothing
 from k9ops.web.live import LiveBoards
-from k9ops.web.pages import audit, backups, overview, queues, reports, runs, schedules, selections, uploads
+from k9ops.web.pages import alerts, audit, backups, overview, queues, reports, runs, schedules, selections, uploads
 from k9ops.web.visit import Desk
 
 #: Address, method, page, least role; None is before the login.
@@ -29,6 +29,9 @@ PAGES: tuple[tuple[str, str, Handler, Role | None], ...] = (
     ("/queues", "GET", queues.show_queues, "viewer"),
     ("/queues/{name}/pause", "POST", queues.pause, "operator"),
     ("/queues/{name}/resume", "POST", queues.resume, "operator"),
+    ("/alerts", "GET", alerts.show_alerts, "viewer"),
+    ("/alerts/{name}/mute", "POST", alerts.mute, "operator"),
+    ("/alerts/{name}/unmute", "POST", alerts.unmute, "operator"),
     ("/runs", "GET", runs.show_runs, "viewer"),
     ("/runs/{run_id}", "GET", runs.show_run, "viewer"),
     ("/runs/{run_id}/retry", "POST", runs.retry, "operator"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from k9ops import actors
+from k9ops.alerts.rules import RULES
 from k9ops.db.own_tables import RUN_STATES
 from k9ops.web.accounts import ROLES
 from k9ops.web.faults import KINDS, name_kind
@@ -21,7 +22,7 @@ ZONE = ZoneInfo("Asia/Riyadh")
 def used_texts() -> set[str]:
     texts: set[str] = {*RUN_STATES, *ROLES, "h", "min", "s", "ms", "verified", "unverified", "web", "cli", "schedule"}
     texts |= {*KINDS.values(), name_kind("", "")}
-    texts |= {"B", "kB", "MB", "GB", "TB", *actors.broker.get_declared_actors()}
+    texts |= {"B", "kB", "MB", "GB", "TB", *actors.broker.get_declared_actors(), *(rule.title for rule in RULES)}
     for path in (WEB / "templates").glob("*.html"):
         found = re.findall(r"""\b_\((?:"([^"]+)"|'([^']+)')""", path.read_text(encoding="utf-8"))
         texts |= {double or single for double, single in found}

@@ -42,6 +42,18 @@ def plain(text: str) -> str:
         ),
         ("There is no backup 20260101T000000Z-00000000.", "لا توجد نسخة احتياطية 20260101T000000Z-00000000."),
         ("No read notification is old enough.", "لا توجد إشعارات مقروءة قديمة بما يكفي."),
+        (
+            "create_backup was due at 2026-11-24 02:00 and has not started.",
+            "كان موعد create_backup في 24 نوفمبر 2026 02:00 ولم تبدأ.",
+        ),
+        (
+            "lock_schedules has been running for 45 minutes; usually it takes 3 seconds.",
+            "تعمل lock_schedules منذ 45 دقيقة، والمعتاد 3 ثانية.",
+        ),
+        (
+            "create_backup failed: No read notification is old enough.",
+            "فشلت create_backup: لا توجد إشعارات مقروءة قديمة بما يكفي.",
+        ),
     ],
 )
 def test_outcome_is_told_in_arabic(english: str, arabic: str) -> None:

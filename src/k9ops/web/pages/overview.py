@@ -9,8 +9,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from k9ops.alerts.listing import list_incidents
 from k9ops.backups.application import read_wishes
 from k9ops.backups.catalogue import list_backups
+from k9ops.db.engine import database_errors
 from k9ops.ledger.processes import list_processes
 from k9ops.ledger.queues import read_pauses
 from k9ops.ledger.requests import list_runs
@@ -20,6 +22,8 @@ from k9ops.web.visit import Desk, Visit
 _OLD_AFTER = {"DAILY": timedelta(days=2), "WEEKLY": timedelta(days=9), "MONTHLY": timedelta(days=33)}
 _LATE = timedelta(minutes=5)
 _FAILURES_SHOWN = 5
+# Rules that tell of what is over, or wanted.
+_NOTES = {"run_failed", "run_too_long", "run_too_short", "slot_late", "queue_paused", "watch_interrupted"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,13 @@ def gather(desk: Desk) -> dict[str, Any]:
         worries.append(Worry("fail", "Too little room for another backup.", {}, "/backups"))
     if failed:
         worries.append(Worry("warn", "Runs failed in the last day.", {}, "/runs?state=failed"))
+    with database_errors(), desk.engine.begin() as connection:
+        incidents = list_incidents(connection)
+    if incidents:
+        level = "warn" if {item.rule for item in incidents} <= _NOTES else "fail"
+        worries.append(
+            Worry(level, "The watchman reports what is wrong: %(count)s.", {"count": len(incidents)}, "/alerts")
+        )
     upcoming = sorted((view for view in schedules if view.next_slot), key=lambda view: view.next_slot or now)
     return {
         "worries": worries,
