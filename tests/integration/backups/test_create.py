@@ -245,7 +245,7 @@ def test_create_backup_hides_a_password_of_odd_characters(source: Source, monkey
         connection.execute(statement.format(sql.Identifier(name), sql.Literal(password)))
     seen: list[str] = []
 
-    def look_at_all_processes(_done: int, _total: int, _unit: str) -> None:
+    def look_at_all_processes() -> None:
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 seen.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
@@ -254,7 +254,8 @@ def test_create_backup_hides_a_password_of_odd_characters(source: Source, monkey
 
     try:
         odd = make_source(replace_user(source.url, name, quote(password, safe="")), source.settings)
-        backup = odd.back_up(Execution(report_progress=look_at_all_processes))
+        # Asked for the first time before pg_dump can have done anything.
+        backup = odd.back_up(Execution(check_stop=look_at_all_processes))
         assert verify_backup(odd.settings, backup, execution=Execution()).state == "verified"
     finally:
         source.run(f"DROP ROLE {name}")
