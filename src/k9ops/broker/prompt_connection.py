@@ -12,6 +12,8 @@ import redis
 
 # A socket with a time-out of 0 would not wait at all, which redis-py takes for another kind of fault.
 _SHORTEST_WAIT_S = 0.001
+# To tell a socket takes a system call, for which so little is not worth it.
+_TOO_LITTLE_S = 0.005
 
 _ends_at_s: ContextVar[float | None] = ContextVar("k9ops_prompt_end", default=None)
 
@@ -66,8 +68,11 @@ class _Prompt:
         return super().read_response(*args, **options)  # type: ignore[misc]
 
     def _shorten_wait(self) -> None:
-        if self._sock is not None:
-            self._sock.settimeout(self.socket_timeout)
+        if self._sock is None:
+            return
+        wait_s, told_s = self.socket_timeout, self._sock.gettimeout()
+        if wait_s is None or told_s is None or not 0 <= told_s - wait_s <= _TOO_LITTLE_S:
+            self._sock.settimeout(wait_s)
 
 
 class _PromptConnection(_Prompt, redis.Connection):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from tests.processes import DEADLINE_S, wait_for
 
 from k9ops.config.settings import Settings
@@ -57,6 +57,23 @@ def test_clean_notifications_deletes_what_was_read_and_is_old(application: Engin
     assert count(application) == 12
     again = clean_notifications(small, application, execution=Execution(), slot=SLOT.isoformat())
     assert (again.state, again.evidence["found"]) == ("skipped", 0)
+
+
+def test_clean_notifications_needs_no_right_but_to_read_and_delete(application: Engine, small: Settings) -> None:
+    add(application, 40, read=True, age=RETENTION + timedelta(seconds=1))
+    name, password = f"cleaner_{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    with application.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'"))
+        connection.execute(text(f"GRANT SELECT, DELETE ON public.notification TO {name}"))
+    plain = create_engine(application.url.set(username=name, password=password))
+    try:
+        outcome = clean_notifications(small, plain, execution=Execution(), slot=SLOT.isoformat())
+    finally:
+        plain.dispose()
+        with application.begin() as connection:
+            connection.execute(text(f"DROP OWNED BY {name}"))
+            connection.execute(text(f"DROP ROLE {name}"))
+    assert outcome.evidence["deleted"] == 40
 
 
 def test_clean_notifications_counts_only_when_asked_to(application: Engine, small: Settings) -> None:
