@@ -41,8 +41,8 @@ _DELETE_BATCH = text(_BATCH.format(lock=""))
 # Locking each row before it is deleted would write twice as much, so only a batch with a row that somebody holds does.
 _DELETE_FREE_OF_BATCH = text(_BATCH.format(lock="FOR UPDATE SKIP LOCKED"))
 _WAIT_BRIEFLY = text("SET lock_timeout = '20ms'")
-# A page that is touched for the first time after a checkpoint goes into the WAL as a whole, and the application's commits
-# wait for that to be written. Only superusers, and roles granted it, may set this.
+# A page that is touched for the first time after a checkpoint goes into the WAL as a whole, and the commits of the
+# application wait for that to be written. Only superusers, and roles granted it, may set this.
 _WRITE_LESS = text("SET wal_compression = lz4")
 
 _COUNT = text("SELECT count(*) FROM public.notification WHERE read AND created_at < :cutoff")
