@@ -24,7 +24,7 @@ from k9ops.web.visit import Desk, render_fragment
 _LOG = get_logger("k9ops.web")
 
 _BOARDS: dict[str, Callable[[Desk], dict[str, Any]]] = {"overview": overview.gather, "queues": queues.gather}
-_PAUSE_S = 3.0
+_PAUSE_S = 4.0
 
 _STILL_THERE = text(
     "SELECT token_sha256 FROM k9ops.web_session WHERE token_sha256 = ANY(:digests) AND expires_at > now()"
@@ -32,7 +32,7 @@ _STILL_THERE = text(
 
 
 class LiveBoards:
-    """The boards in both languages, looked at again every three seconds while anybody watches.
+    """The boards in both languages, looked at again every four seconds while anybody watches.
 
     Args:
         desk: What pages work with.
