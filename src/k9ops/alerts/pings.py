@@ -27,11 +27,13 @@ _MOVED = text("""
 """)
 
 # A run has the moment at which the transaction that ends it began, and can be seen when that is over. One that is not
-# yet would be passed over for ever, as would all that ends in a moment by which this machine's clock is ahead.
+# yet would be passed over for ever, as would all that ends in a moment by which this machine's clock is ahead. The
+# application's own transactions, which may be long, hold nothing up: they do not write runs.
 _SETTLED = text("""
     SELECT least(CAST(:now AS timestamptz), clock_timestamp() - make_interval(secs => :margin_s),
-                 (SELECT min(xact_start) - interval '1 microsecond' FROM pg_stat_activity
-                  WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()))
+                 (SELECT min(xact_start) - interval '1 microsecond' FROM pg_stat_activity JOIN pg_locks USING (pid)
+                  WHERE datname = current_database() AND relation = CAST('k9ops.run' AS regclass)
+                    AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()))
 """)
 
 
